@@ -465,6 +465,33 @@ def test_an_override_beats_the_cap_and_leaves_what_was_learned() -> None:
     assert (after.percentage, after.cap) == (80, before.cap)
 
 
+def test_an_override_of_the_same_percentage_is_recorded_as_a_change_and_so_is_its_end() -> None:
+    capped = played([(4.0, 32, 0)])[-1]
+    by_hand = spec(behavior=ADAPTIVE, override=Override(80))
+
+    during = played([(0.0, 2, 0)] * 3, asked=by_hand, previous=capped, since=1)[-1]
+    after = played([(0.0, 2, 0)] * 3, previous=during, since=4)[-1]
+
+    assert [(each.previous, each.percentage, each.reason) for each in after.history] == [
+        (0, 80, Reason.METRIC_ABOVE_TARGET),
+        (80, 80, Reason.OVERRIDDEN),
+        (80, 80, Reason.METRIC_BELOW_TARGET),
+    ]
+    assert [(each.previous_at_most, each.at_most) for each in after.history] == [
+        (False, True),
+        (True, False),
+        (False, True),
+    ]
+    assert [each.history[-1].at == each.since for each in (capped, during, after)] == [True, True, True]
+
+
+def test_a_changed_cap_alone_is_no_change_of_the_percentage() -> None:
+    decided = played([(4.0, 32, 0), *[(0.0, 40, 9)] * 30])
+
+    assert len({each.cap for each in decided}) > 2
+    assert len(decided[-1].history) == 1
+
+
 @pytest.mark.parametrize(
     ("wanted", "share", "capped"),
     [(OnMetricsLoss.HOLD, 80, True), (OnMetricsLoss.RELEASE, 0, False), (OnMetricsLoss.OFFLOAD, 80, False)],

@@ -139,6 +139,8 @@ def _change(change: Change) -> ChangeView:
         percentage=change.percentage,
         reason=change.reason,
         message=change.message,
+        at_most=change.at_most,
+        previous_at_most=change.previous_at_most,
     )
 
 

@@ -97,13 +97,21 @@ class TriggerView(View):
 
 
 class ChangeView(View):
-    """One change of the percentage."""
+    """One change of the percentage; `at_most`: only the requests above a cap leave, at most that many."""
 
     at: datetime
     previous: int
     percentage: int
     reason: str
     message: str
+    at_most: bool = False
+    previous_at_most: bool = False
+
+    @property
+    def shares(self) -> str:
+        """Return both percentages in words."""
+        before, now = ("at most " if each else "" for each in (self.previous_at_most, self.at_most))
+        return f"{before}{self.previous} → {now}{self.percentage} %"
 
 
 class FailureView(View):

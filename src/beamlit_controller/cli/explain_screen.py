@@ -9,7 +9,6 @@ from rich.text import Text
 
 from beamlit_controller.api import destination, headline
 from beamlit_controller.api.models_view import (
-    ChangeView,
     HeadlineView,
     MetricView,
     MissingView,
@@ -202,15 +201,10 @@ def _changes(model: ModelView, now: datetime) -> Iterator[RenderableType]:
         table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for change in model.changes:
-        share = Text(_share(model, change), "yellow" if change.percentage else "green")
+        share = Text(change.shares, "yellow" if change.percentage else "green")
         why = _line((change.reason, "bold"), f": {printable.short(change.message, LONGEST)}")
         table.add_row(Text(f"  {_time(change.at, now)}"), Text(_ago(change.at, now), "dim"), share, why)
     yield table
-
-
-def _share(model: ModelView, change: ChangeView) -> str:
-    most = "at most " if change.percentage and headline.by_cap(model) and change.reason != Reason.OVERRIDDEN else ""
-    return f"{change.previous} → {most}{change.percentage} %"
 
 
 def _title(remotes: Sequence[RemoteView]) -> str:

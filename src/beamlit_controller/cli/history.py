@@ -56,6 +56,6 @@ def _table(changes: tuple[ChangeView, ...]) -> Table:
 
 def _cells(change: ChangeView) -> Iterator[Text]:
     yield Text(f"{change.at:%Y-%m-%d %H:%M:%SZ}")
-    yield Text(f"{change.previous} → {change.percentage} %", "yellow" if change.percentage else "green")
+    yield Text(change.shares, "yellow" if change.percentage else "green")
     yield Text(printable.line(change.reason), "bold")
     yield Text(printable.line(change.message))

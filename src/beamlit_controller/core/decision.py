@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from beamlit_controller.core import adaptive_decision, demand, ledger, load, release_backoff, share_decision, uncounted
 from beamlit_controller.core.adaptive_state import NOTHING
-from beamlit_controller.core.decision_state import REMEMBERED, Change, Decision, Timers, begin, moved
+from beamlit_controller.core.decision_state import REMEMBERED, Change, Decision, Timers, begin, moved, recorded
 from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.release_backoff import UNRESTRAINED, Restraint
@@ -41,7 +41,15 @@ def decide(
 ) -> Decision:
     """Decide the percentage of requests for the remote and, in Adaptive mode, the cap on local requests in flight."""
     before = _in_dry_run(previous or begin(now), now, dry=spec.behavior.dry_run)
-    before = _with_counts(_in_current_mode(before, spec.behavior, now), spec.behavior, flow, ready=ready)
+    return recorded(
+        before, _decided(spec, before, verdict, now, local=adaptive_decision.Local(flow, ready, slots)), now
+    )
+
+
+def _decided(
+    spec: OffloadSpec, before: Decision, verdict: Verdict, now: datetime, *, local: adaptive_decision.Local
+) -> Decision:
+    before = _with_counts(_in_current_mode(before, spec.behavior, now), spec.behavior, local)
     if not spec.enabled:
         return _reset(before, now, Reason.DISABLED, "spec.enabled is false: everything is served locally")
     if spec.override is not None and _is_active(spec.override, now):
@@ -51,21 +59,18 @@ def decide(
         return _reset(before, now, Reason.NO_METRICS, "no metric is given, so the percentage stays at 0")
     match spec.behavior.mode:
         case Mode.ADAPTIVE:
-            if uncounted.applies(spec, before, verdict, now, flow=flow):
+            if uncounted.applies(spec, before, verdict, now, flow=local.flow):
                 return uncounted.decide(spec, before, verdict, now)
-            before = replace(before, shortfall=None)
-            return adaptive_decision.decide(
-                spec, before, verdict, now, local=adaptive_decision.Local(flow, ready, slots)
-            )
+            return adaptive_decision.decide(spec, replace(before, shortfall=None), verdict, now, local=local)
         case Mode.FIXED | Mode.PROPORTIONAL:
             return share_decision.decide(spec, before, verdict, now)
 
 
-def _with_counts(before: Decision, behavior: Behavior, flow: Flow | Missing, *, ready: int) -> Decision:
+def _with_counts(before: Decision, behavior: Behavior, local: adaptive_decision.Local) -> Decision:
     """Add the gateways' counts to the known load; Adaptive mode keeps counts of its own."""
-    if isinstance(flow, Missing) or behavior.mode is Mode.ADAPTIVE:
+    if isinstance(local.flow, Missing) or behavior.mode is Mode.ADAPTIVE:
         return before
-    return replace(before, load=load.saw(before.load, flow, ready=ready))
+    return replace(before, load=load.saw(before.load, local.flow, ready=local.ready))
 
 
 # Overrides and dry run.

@@ -36,13 +36,18 @@ class Timers:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change of the percentage, and why."""
+    """One change of the percentage, and why. A percentage of which only the requests above a cap leave is `at_most`.
+
+    In Adaptive mode, an override may change only that.
+    """
 
     at: datetime
     previous: int
     percentage: int
     reason: Reason
     message: str
+    at_most: bool = False
+    previous_at_most: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,25 @@ def moved(
         restraint=_noted(held, now, trial=trial),
         history=(*held.history, _change_of(held, percentage, now, reason, why))[-REMEMBERED:],
     )
+
+
+def recorded(before: Decision, decided: Decision, now: datetime) -> Decision:
+    """Complete the history: tell which percentages are maximums, and record a change of only that."""
+    was, then = _is_at_most(before), _is_at_most(decided)
+    last = decided.history[-1] if decided.history else None
+    if last is None or last in before.history[-1:]:
+        if was == then or not decided.percentage:
+            return decided
+        last = _change_of(before, decided.percentage, now, decided.reason, decided.message)
+        decided = replace(decided, since=now, history=(*decided.history, last)[-REMEMBERED:])
+    if not was and not then:
+        return decided
+    told = replace(last, at_most=then and bool(last.percentage), previous_at_most=was and bool(last.previous))
+    return replace(decided, history=(*decided.history[:-1], told))
+
+
+def _is_at_most(decision: Decision) -> bool:
+    return bool(decision.cap)
 
 
 def _noted(held: Decision, now: datetime, *, trial: bool | None) -> Restraint:

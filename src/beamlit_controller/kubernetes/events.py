@@ -44,14 +44,16 @@ class StatusEvent:
 
 
 def between(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[StatusEvent]:
-    """Yield the Events: a changed percentage, conditions whose status changed, and why a model is not ready.
+    """Yield the Events: what leaves changed, conditions whose status changed, and why a model is not ready.
 
     For the first status, only the last kind is reported.
     """
     was, offloading = before.get("offloading") or {}, now.get("offloading") or {}
     percentage = offloading.get("percentage")
-    if percentage is not None and percentage != was.get("percentage", 0):
-        note = f"{_leave(offloading)}, {was.get('percentage', 0)}% did before: {offloading['message']}"
+    if percentage is not None and _in_force(offloading) != _in_force(was):
+        earlier = was.get("percentage", 0)
+        also = "" if earlier == percentage else f", {earlier}% did before"
+        note = f"{_leave(offloading)}{also}: {offloading['message']}"
         yield StatusEvent("Offload" if percentage else "Release", offloading["reason"], note)
     known = {each["type"]: (each["status"], each["reason"]) for each in before.get("conditions") or ()}
     for condition in now.get("conditions") or ():
@@ -59,6 +61,12 @@ def between(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Statu
             kind, state = condition["type"], condition["status"]
             bad = (kind in BAD_WHEN_FALSE) == (state == "False")
             yield StatusEvent(kind, condition["reason"], f"{kind} is {state}: {condition['message']}", warning=bad)
+
+
+def _in_force(offloading: Mapping[str, Any]) -> tuple[int, bool]:
+    """Return the percentage, and whether only the requests above a cap leave."""
+    percentage = offloading.get("percentage", 0)
+    return percentage, bool(percentage) and offloading.get("inFlightPerReplica", "0") != "0"
 
 
 def _leave(offloading: Mapping[str, Any]) -> str:

@@ -168,7 +168,7 @@ function remotes(model) {
 function changes(model, now) {
   if (!model.changes.length) return el("p", { class: "faint" }, "The share has not changed yet.");
   const rows = model.changes.map((each) => ({
-    cells: [time(each.at, now), `${each.previous} → ${most(model, each)}${each.percentage} %`, [el("strong", {}, each.reason), `: ${each.message}`]],
+    cells: [time(each.at, now), `${most(each.previousAtMost)}${each.previous} → ${most(each.atMost)}${each.percentage} %`, [el("strong", {}, each.reason), `: ${each.message}`]],
   }));
   return table("The last decisions", ["When", "Share", "Why"], rows);
 }
@@ -176,8 +176,8 @@ function changes(model, now) {
 const TOLD_ELSEWHERE = new Set(["remote", "remotes", "problem", "reason", "bypassed"]);
 
 // With a cap, the percentage is only an upper limit.
-function most(model, change) {
-  return model.decision.cap && change.percentage && change.reason !== "Overridden" ? "at most " : "";
+function most(isLimit) {
+  return isLimit ? "at most " : "";
 }
 
 function gateway(facts) {
