@@ -326,6 +326,20 @@ async def test_a_token_that_cannot_be_sent_is_missing(tmp_path: Path, written: s
     assert server.requests == []
 
 
+async def test_a_pipe_in_place_of_a_token_or_a_certificate_is_told_and_does_not_block(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    async with http.serve(GOOD) as server:
+        by_token = await read(server.address, bearer_token_file=pipe)
+        over_tls = await read(server.address, tls=TlsFiles(ca_file=pipe))
+
+    unread = (by_token, over_tls)
+    assert [each.message.partition(": ")[2] for each in unread if isinstance(each, Missing)] == [
+        f"can't read {pipe}: it is not a regular file",
+        f"can't load {pipe}: it is not a regular file",
+    ]
+
+
 async def test_a_password_that_is_not_there_is_missing(tmp_path: Path) -> None:
     async with http.serve(GOOD) as server:
         reading = await read(server.address, basic_auth=HttpBasicAuth("me", tmp_path / "password"))

@@ -1,6 +1,7 @@
 """Servers that want a credential or TLS: read with what the files of Secrets have at that moment, and nothing of it is shown."""
 
 import base64
+import os
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -112,6 +113,18 @@ async def test_a_credential_that_is_missing_is_told_with_its_path(secrets: Secre
 
     path = secrets.file(SPEC.key, TOKEN)
     assert missing.message == f"can't read key token of Secret key ({path}): No such file or directory"
+
+
+async def test_a_pipe_in_place_of_a_credential_or_a_certificate_is_told_and_does_not_block(secrets: Secrets) -> None:
+    secrets.write(TOKEN, "")
+    pipe = secrets.file(SPEC.key, TOKEN)
+    pipe.unlink()
+    os.mkfifo(pipe)
+    services = (replace(PLAIN, credential=TOKEN), replace(PLAIN, scheme=Scheme.HTTPS, tls=MetricServiceTls(ca=TOKEN)))
+    async with http.serve(PAGE) as server:
+        missed = [failure(await read(secrets, server.address, each)) for each in services]
+
+    assert [each.message.rpartition(": ")[2] for each in missed] == ["it is not a regular file"] * 2
 
 
 @pytest.mark.parametrize("content", [None, "", "two\nlines", "\x00", "ümläut", b"\xff"])

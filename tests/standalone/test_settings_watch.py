@@ -1,6 +1,7 @@
 """The settings file, followed, in virtual time."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -117,6 +118,18 @@ async def test_a_file_that_went_is_told_and_taken_up_when_it_is_back(tmp_path: P
         it.path.unlink()
         await asyncio.sleep(5)
         assert it.messages == [": can't be read: No such file or directory"]
+
+        await it.write(OTHER)
+
+        assert it.task.done()
+
+
+async def test_a_pipe_in_place_of_the_file_is_told_and_does_not_block(tmp_path: Path) -> None:
+    async with followed(tmp_path / "settings.yaml") as it:
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "pipe").rename(it.path)
+        await asyncio.sleep(5)
+        assert it.messages == [": can't be read: it is not a regular file"]
 
         await it.write(OTHER)
 

@@ -1,7 +1,7 @@
 """What users write and read: the `ModelDeployment` resource, the settings file, and the status, as pydantic models.
 
 In: parsed YAML or JSON. Out: `core.spec` values, or all mistakes at once, each with its field.
-May import: `core`, pydantic, a YAML parser. No I/O: callers read the files.
+May import: `core`, pydantic, a YAML parser. No I/O: callers read the files, with `regular_file`.
 
 Entry points
 - `manifests`: YAML text to specs
@@ -42,7 +42,7 @@ What users read
 - `headline`: one model in a sentence; `recent`: how requests are answered now; `effects`: what clients notice; `destination`: which remotes
   requests can go to now
 - `policy_text`: the policy of a model in sentences; `advice`: what to do
-- `system_errors`: the system's message in an HTTP client's error
+- `system_errors`: the system's message in an HTTP client's error; `regular_file`: the content of a file that others may replace
 
 Conversion of autoscalers
 - `conversion`: the command `convert`; `hpa` and `keda` read the metrics

@@ -227,7 +227,7 @@ def _content(path: Path) -> str | _Report:
 
 def _text(path: Path) -> str | _Report:
     try:
-        return path.read_text(encoding="utf-8")
+        return inputs.text(path)
     except OSError as error:
         return _Report((error.strerror or str(error),))
     except UnicodeDecodeError as error:

@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 from cyclopts import Parameter, validators
 
 from beamlit_controller.api.presets import PRESETS
-from beamlit_controller.cli import scaffold
+from beamlit_controller.cli import inputs, scaffold
 from beamlit_controller.cli.scaffold import KEY, NO_PRESET, Setup
 
 
@@ -164,7 +164,7 @@ def _key(file: Path | None, *, asks: bool) -> str:
     """Read the API key of the remote from its file, or ask for it; "" for none. Raises ValueError."""
     if file is not None:
         try:
-            return file.read_text(encoding="utf-8").strip()
+            return inputs.text(file).strip()
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise ValueError(f"--remote-key: can't read {file}: {why}") from error

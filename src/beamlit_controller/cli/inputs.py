@@ -16,6 +16,8 @@ from beamlit_controller.api.settings import Settings
 
 Format = Literal["auto", "json", "console"]
 Level = Literal["debug", "info", "warning", "error"]
+LARGEST = 16 * 1024 * 1024
+"""Maximum size in bytes of a file that a command reads."""
 SettingsFile = Annotated[Path | None, Parameter(name="--settings")]
 
 
@@ -32,11 +34,20 @@ def settings(path: Path | None) -> Settings:
 def read(path: Path) -> str:
     """Read a UTF-8 text file; if that fails, print why and exit with 1."""
     try:
-        return path.read_text(encoding="utf-8")
+        return text(path)
     except OSError as error:
         fail(f"{path}: {error.strerror}")
     except UnicodeDecodeError as error:
         fail(f"{path}: is not UTF-8 text: {error.reason} at byte {error.start}")
+
+
+def text(path: Path) -> str:
+    """Return the content of a file in UTF-8, which may be a pipe. Raises OSError and UnicodeDecodeError."""
+    with path.open("rb") as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise OSError(0, f"it is larger than {LARGEST // 1024 // 1024} MiB", os.fspath(path))
+    return content.decode()
 
 
 def user() -> str:

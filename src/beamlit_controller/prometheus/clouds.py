@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from beamlit_controller.api import regular_file
 from beamlit_controller.controller.deadline import Deadline
 from beamlit_controller.core.cloud_identity import AwsIdentity, AzureIdentity, CloudIdentity, GoogleIdentity
 from beamlit_controller.core.reason import Reason
@@ -118,7 +119,7 @@ def _of_file(path: Path) -> "GoogleCredentials":
     from google.auth import identity_pool  # noqa: PLC0415 - an extra that not everybody has
     from google.oauth2 import service_account  # noqa: PLC0415 - the same
 
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = json.loads(regular_file.text(path, regular_file.LARGEST_SECRET))
     loaders = {
         "service_account": service_account.Credentials.from_service_account_info,
         "external_account": identity_pool.Credentials.from_info,

@@ -10,6 +10,7 @@ from typing import Final
 
 import httpx2
 
+from beamlit_controller.api import regular_file
 from beamlit_controller.core.cloud_identity import CloudIdentity
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
@@ -126,13 +127,18 @@ def credentials(connection: Connection) -> Credentials | Missing:
 def trust(tls: TlsFiles) -> ssl.SSLContext | Missing:
     """Load the certificates from their files."""
     try:
+        for file in (tls.ca_file, tls.cert_file, tls.key_file):
+            regular_file.expect(file)
         context = ssl.create_default_context(cafile=tls.ca_file) if tls.ca_file else _system_trust()
         if tls.cert_file:
             # Without a password, OpenSSL would prompt for one at the terminal and block.
             context.load_cert_chain(tls.cert_file, tls.key_file, password="")
     except (OSError, ValueError) as error:
         files = ", ".join(str(file) for file in (tls.ca_file, tls.cert_file, tls.key_file) if file)
-        return Missing(Reason.TLS_FAILED, f"can't load {files or 'the system certificates'}: {error}")
+        return Missing(
+            Reason.TLS_FAILED,
+            f"can't load {files or 'the system certificates'}: {getattr(error, 'strerror', None) or error}",
+        )
     return context
 
 
@@ -150,7 +156,7 @@ def _url(address: str) -> httpx2.URL:
 
 def _secret(file: Path) -> str | Missing:
     try:
-        secret = file.read_text(encoding="utf-8").strip()
+        secret = regular_file.text(file, regular_file.LARGEST_SECRET).strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         return Missing(Reason.CREDENTIALS_UNREADABLE, f"can't read {file}: {why}")

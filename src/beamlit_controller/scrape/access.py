@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import httpx2
 
+from beamlit_controller.api import regular_file
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import (
@@ -80,9 +81,12 @@ def _context(tls: MetricServiceTls, paths: Mapping[SecretKey, Path | None]) -> s
     ca, cert = (paths[tls.ca] if tls.ca else None), (paths[tls.cert] if tls.cert else None)
     loading = tls.ca
     try:
+        regular_file.expect(ca)
         context = ssl.create_default_context(cafile=ca) if ca else _system()
         loading = tls.cert
         if cert:
+            regular_file.expect(cert)
+            regular_file.expect(paths[tls.key] if tls.key else None)
             # Without a password, OpenSSL would prompt for one at the terminal and block.
             context.load_cert_chain(cert, paths[tls.key] if tls.key else None, password="")
     except (OSError, ValueError) as error:
@@ -112,8 +116,7 @@ def _secret(key: ModelKey, reference: SecretKey, file: SecretFile) -> str | Miss
     if path is None:
         return _no_secrets(reference)
     try:
-        with path.open("rb") as opened:
-            secret = opened.read(_LONGEST_SECRET).decode().strip()
+        secret = regular_file.text(path, regular_file.LARGEST_SECRET).strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         return Missing(Reason.CREDENTIALS_UNREADABLE, f"can't read {_said(reference)} ({path}): {why}")
@@ -150,4 +153,3 @@ def _system() -> ssl.SSLContext:
 
 
 _NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without a CA, for plain HTTP
-_LONGEST_SECRET = 64 * 1024

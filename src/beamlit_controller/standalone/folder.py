@@ -14,6 +14,7 @@ from pathlib import Path
 
 import structlog
 
+from beamlit_controller.api import regular_file
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.problems import Problem
 from beamlit_controller.controller.latest import Latest
@@ -26,7 +27,6 @@ from beamlit_controller.standalone.overrides import Overrides
 log = structlog.get_logger()
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
-LARGEST = 1024 * 1024
 LOOK = 0.5
 """Seconds between two polls of the folder. Files are read once two polls see the same state, so that none is half written."""
 READ_ANYWAY = 10.0
@@ -124,7 +124,7 @@ class Folder:
 
     def _file(self, path: Path) -> tuple[bytes | None, File]:
         try:
-            content = _content(path)
+            content = regular_file.read(path)
         except OSError as error:
             problem = Problem(path.name, "", f"can't be read: {error.strerror or error}")
             return None, File(self._last_good(path.name).specs, (problem,))
@@ -145,7 +145,7 @@ class Folder:
         if name in self._files:
             return self._files[name][1]
         try:
-            content = _content(self._kept / name)
+            content = regular_file.read(self._kept / name)
         except OSError:
             return File({})
         return _understood(self._parse, name, content)
@@ -218,17 +218,6 @@ def _say(before: Manifests, after: Manifests) -> None:
         for notice in notices:
             if notice not in before.notices.get(key, ()):
                 log.warning("manifest notice", model=str(key), message=notice)
-
-
-def _content(path: Path) -> bytes:
-    # Reading a pipe that replaced a file would block forever.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 - a descriptor
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(0, "it is not a regular file", os.fspath(path))
-        content = file.read(LARGEST + 1)
-    if len(content) > LARGEST:
-        raise OSError(0, f"it is larger than {LARGEST} bytes", os.fspath(path))
-    return content
 
 
 def _understood(parse: Parse, name: str, content: bytes) -> File:

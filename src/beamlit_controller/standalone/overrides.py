@@ -13,6 +13,7 @@ from typing import Final
 import pydantic
 import structlog
 
+from beamlit_controller.api import regular_file
 from beamlit_controller.api.problems import Problem
 from beamlit_controller.controller.ports import Clock
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, Override
@@ -69,7 +70,7 @@ class Overrides:
     def _read(self, key: ModelKey) -> Iterator[Problem]:
         file = path(self.folder, key)
         try:
-            self._last[key] = _understood(file.read_bytes())
+            self._last[key] = _understood(regular_file.read(file))
         except FileNotFoundError:
             self._last.pop(key, None)
         except (OSError, ValueError, OverflowError) as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import structlog
 
+from beamlit_controller.api import regular_file
 from beamlit_controller.api import settings as api_settings
 from beamlit_controller.api.problems import Problem
 from beamlit_controller.api.settings import Settings
@@ -115,7 +116,7 @@ def hangups(stop: asyncio.Event) -> Iterator[asyncio.Event]:
 
 def _read(path: Path) -> Settings | tuple[Problem, ...]:
     try:
-        found = api_settings.parse(path.read_text(encoding="utf-8"))
+        found = api_settings.parse(regular_file.text(path))
     except OSError as error:
         return (Problem(str(path), "", f"can't be read: {error.strerror or error}"),)
     except UnicodeDecodeError as error:
