@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from pydantic_core import ErrorDetails
 
+from beamlit_controller.core import printable
 from beamlit_controller.core.spec import Rejected
 
 
@@ -21,7 +22,7 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (self.where, self.field, self.message) if part)
+        return printable.line(": ".join(part for part in (self.where, self.field, self.message) if part))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Notice:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.field}: {self.message}" if self.field else self.message
+        return printable.line(f"{self.field}: {self.message}" if self.field else self.message)
 
 
 def rejected(errors: Iterable[ErrorDetails], root: Sequence[str | int] = ()) -> tuple[Rejected, ...]:
@@ -47,7 +48,7 @@ def path(location: Sequence[str | int]) -> str:
         if isinstance(part, str) and _PLAIN_KEY.fullmatch(part):
             text += f".{part}" if text else part
         else:
-            text += f"[{str(part)[:_LONGEST_KEY]}]"
+            text += f"[{printable.line(str(part)[:_LONGEST_KEY])}]"
     return text
 
 
@@ -108,7 +109,7 @@ def came(value: object) -> str:
         case int() | float():
             return repr(value)
         case str() if len(value) <= _LONGEST_SHOWN:
-            return json.dumps(value, ensure_ascii=False)
+            return printable.line(json.dumps(value, ensure_ascii=False))
         case _:
             return kind(value)
 

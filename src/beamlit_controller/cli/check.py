@@ -70,7 +70,7 @@ def check(
         reports = _together(reports, parsed, against.settings, chosen)
     for path in dict.fromkeys((*sources, *reports)):
         for line in reports[path].lines:
-            print(f"{path}: {line}")
+            inputs.say(f"{path}: {line}")
     sys.exit(1 if any(report.mistakes for report in reports.values()) else 0)
 
 

@@ -27,12 +27,12 @@ def _converted(path: Path, text: str) -> int:
     made = list(conversion.convert(text))
     for each in made:
         for note in each.notes:
-            print(f"{path}: {note}", file=sys.stderr)
+            inputs.say(f"{path}: {note}", file=sys.stderr)
     manifests = [each.manifest for each in made if each.manifest is not None]
     if manifests:
         print(yaml.safe_dump_all(manifests, sort_keys=False, allow_unicode=True, width=1000), end="")
     if not made:
-        print(
+        inputs.say(
             f"{path}: expected a ModelDeployment, a HorizontalPodAutoscaler or a ScaledObject, got nothing",
             file=sys.stderr,
         )

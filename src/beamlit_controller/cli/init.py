@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 from cyclopts import Parameter, validators
 
@@ -87,11 +87,11 @@ def init(
         setup = replace(setup, has_key=bool(key))
         _write(setup, _texts(setup, systemd=systemd, compose=compose), key)
     except EOFError:
-        _fail("the answers ended before the questions; nothing was written")
+        inputs.fail("the answers ended before the questions; nothing was written")
     except OSError as error:
-        _fail(f"{error.filename or folder}: {error.strerror or error}")
+        inputs.fail(f"{error.filename or folder}: {error.strerror or error}")
     except ValueError as error:
-        _fail(str(error))
+        inputs.fail(str(error))
     _say(setup, systemd=systemd, compose=compose)
 
 
@@ -120,7 +120,7 @@ def _given(
         except ValueError as error:
             if value or not asks:
                 raise ValueError(f"{flag}: {error}") from error
-            print(f"  {error}", file=sys.stderr)
+            inputs.say(f"  {error}", file=sys.stderr)
 
 
 def _something(given: str | None, what: str, *, asks: bool) -> str:
@@ -215,8 +215,3 @@ def _say(setup: Setup, *, systemd: bool, compose: bool) -> None:
         print(f"  systemctl --user enable --now {shlex.quote(str(setup.folder / 'beamlit-controller.service'))}")
     if compose:
         print(f"  docker compose --file {shlex.quote(str(setup.folder / 'compose.yaml'))} up --detach --build")
-
-
-def _fail(message: str) -> NoReturn:
-    print(f"beamlit-controller: {message}", file=sys.stderr)
-    sys.exit(1)

@@ -6,13 +6,14 @@ import pwd
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn, TextIO
 
 import structlog
 from cyclopts import Parameter
 
 from beamlit_controller.api import settings as api_settings
 from beamlit_controller.api.settings import Settings
+from beamlit_controller.core import printable
 
 Format = Literal["auto", "json", "console"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -27,7 +28,7 @@ def settings(path: Path | None) -> Settings:
     if isinstance(given, Settings):
         return given
     for mistake in given:
-        print(f"{path}: {mistake}", file=sys.stderr)
+        say(f"{path}: {mistake}", file=sys.stderr)
     sys.exit(1)
 
 
@@ -88,9 +89,14 @@ def messages_of(errors: BaseExceptionGroup[BaseException]) -> str:
     return "; ".join(texts)
 
 
+def say(text: str, *, file: TextIO | None = None) -> None:
+    """Print a line, which may quote foreign text: control characters are escaped. By default to standard output."""
+    print(printable.line(text), file=file)
+
+
 def fail(message: str) -> NoReturn:
     """Print an error message and exit with 1."""
-    print(f"beamlit-controller: {message}", file=sys.stderr)
+    say(f"beamlit-controller: {message}", file=sys.stderr)
     sys.exit(1)
 
 

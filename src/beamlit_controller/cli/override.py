@@ -61,7 +61,7 @@ def override(
             asyncio.run(overriding.override(namespace, name, wanted, kubeconfig))
     except (ApiError, OSError, ValueError) as error:
         inputs.fail(str(error))
-    print(f"{namespace}/{name}: {wanted or 'the metrics decide again'}")
+    inputs.say(f"{namespace}/{name}: {wanted or 'the metrics decide again'}")
 
 
 def _override_here(state_dir: Path, key: ModelKey, override: Override | None) -> None:

@@ -30,7 +30,7 @@ def envoy(manifest: Path, *, settings: SettingsFile = None, name: str | None = N
     chosen = inputs.settings(settings)
     parsed = standalone_rules.parse(inputs.read(manifest), settings=chosen)
     for problem in parsed.problems:
-        print(f"{manifest}: {problem}", file=sys.stderr)
+        inputs.say(f"{manifest}: {problem}", file=sys.stderr)
     specs = [spec for spec in parsed.specs if name in {None, str(spec.key), spec.key.name}]
     if parsed.problems or len(specs) != 1:
         known = ", ".join(str(spec.key) for spec in parsed.specs) or "none"

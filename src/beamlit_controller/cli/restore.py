@@ -39,7 +39,7 @@ def restore(
     except ApiError as error:
         inputs.fail(error.message)
     for well, text in said:
-        print(text, file=sys.stdout if well else sys.stderr)
+        inputs.say(text, file=sys.stdout if well else sys.stderr)
     if not said:
         print(f"no Service {f'of {namespace} ' if namespace else ''}is taken over")
     if not all(well for well, _ in said):

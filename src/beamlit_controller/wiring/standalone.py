@@ -103,27 +103,34 @@ async def _until_stopped(options: StandaloneOptions) -> bool:
         if options.leave_gateways:
             log.info("stopped; the gateways keep serving with their last percentage")
         else:
-            await _stop(parts, state, stop_now)
+            await stop_gateways(parts, state, stop_now)
     return True
 
 
 async def stop(directory: Path) -> None:
     """Drain and end the gateways that a controller has left serving. Raises StateError while a controller runs, and OSError."""
     with state_folder.locked(directory) as state, signals() as (stop_now, _):
-        await _stop(_gateway_parts(Settings(), state), state, stop_now)
+        await stop_gateways(_gateway_parts(Settings(), state), state, stop_now)
 
 
-async def _stop(parts: GatewayParts, state: StateFolder, stop_now: asyncio.Event) -> None:
+async def stop_gateways(parts: GatewayParts, state: StateFolder, stop_now: asyncio.Event) -> None:
+    """Drain and end all gateways. Raises OSError at the end, with those that could not be ended."""
     kept = (parts.shared, parts.gateways)  # shared listeners first, because their requests go on to the gateways
+    failed: list[str] = []
     log.info("stopping: gateways finish the requests in flight; a signal ends them at once")
     async with asyncio.TaskGroup() as group:
         interrupting = [group.create_task(_then(stop_now, each.skip_draining)) for each in kept]
         try:
             for each in kept:
-                await each.stop()
+                try:
+                    await each.stop()
+                except OSError as error:
+                    failed.append(str(error))
         finally:
             for task in interrupting:
                 task.cancel()
+    if failed:
+        raise OSError("; ".join(failed))
     DecisionFiles(state.decisions).keep_only_history(parts.clock.now())
     state.clear()
 
