@@ -1,12 +1,15 @@
 """`convert FILE`: print autoscalers and older manifests as ModelDeployments; notes go to standard error."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from beamlit_controller.api import conversion
 from beamlit_controller.cli import inputs
+from beamlit_controller.core import printable
 
 
 def convert(file: Path) -> None:
@@ -30,10 +33,18 @@ def _converted(path: Path, text: str) -> int:
             inputs.say(f"{path}: {note}", file=sys.stderr)
     manifests = [each.manifest for each in made if each.manifest is not None]
     if manifests:
-        print(yaml.safe_dump_all(manifests, sort_keys=False, allow_unicode=True, width=1000), end="")
+        print(_dumped(manifests), end="")
     if not made:
         inputs.say(
             f"{path}: expected a ModelDeployment, a HorizontalPodAutoscaler or a ScaledObject, got nothing",
             file=sys.stderr,
         )
     return 0 if made and len(manifests) == len(made) else 1
+
+
+def _dumped(manifests: Sequence[Mapping[str, Any]]) -> str:
+    """Return YAML; if it has characters that would control a terminal, all of it in ASCII, where YAML escapes them."""
+    text: str = yaml.safe_dump_all(manifests, sort_keys=False, allow_unicode=True, width=1000)
+    if text == printable.lines(text):
+        return text
+    return str(yaml.safe_dump_all(manifests, sort_keys=False, width=1000))
