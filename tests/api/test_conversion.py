@@ -362,6 +362,21 @@ FOUND: dict[str, tuple[str, list[tuple[str, object]], dict[str, str]]] = {
         [("sum(vllm:num_requests_waiting) > 10", "5")],
         {"spec.triggers[0].metadata.query": "is a filter"},
     ),
+    "kedacore/keda: the default metricType divides a maximum by the replicas": (
+        scaled(queried("max(vllm:num_requests_waiting)")),
+        [("max(vllm:num_requests_waiting)", "5")],
+        {"spec.triggers[0].metadata.query": "use a target of type Value"},
+    ),
+    "a fraction as if it were a percentage": (
+        scaled({**queried("avg(vllm:kv_cache_usage_perc)", "80"), "metricType": "Value"}),
+        [("avg(vllm:kv_cache_usage_perc)", "80")],
+        {"spec.offloadingConfig.metrics[0].external.target.value": "is a fraction from 0 to 1"},
+    ),
+    "a fraction over some time as if it were a percentage": (
+        scaled({**queried("max(max_over_time(sglang:token_usage[1m]))", "90"), "metricType": "Value"}),
+        [("max(max_over_time(sglang:token_usage[1m]))", "90")],
+        {"spec.offloadingConfig.metrics[0].external.target.value": "at most 1, so it never exceeds 90"},
+    ),
     "a counter": (
         scaled(queried("vllm:generation_tokens_total")),
         [("vllm:generation_tokens_total", "5")],

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from beamlit_controller.core import cycle
 from beamlit_controller.core.cycle import Cycle
-from beamlit_controller.core.metric_spec import AverageValue, PodsMetric, SeriesSelector, Target, Utilization, Value
+from beamlit_controller.core.metric_spec import (
+    AverageValue,
+    PodsMetric,
+    Selector,
+    SeriesSelector,
+    Target,
+    Utilization,
+    Value,
+)
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Reading
 from beamlit_controller.core.spec import Behavior, OffloadSpec
@@ -111,6 +119,22 @@ def test_a_fraction_of_a_server_is_no_percentage(target: str, reachable: bool) -
     assert reachable or "expected a target such as 0.8, got 80" in found.message
 
 
+@pytest.mark.parametrize(("kind", "reachable"), [("fraction", False), ("used", True)])
+def test_a_metric_may_be_a_fraction_by_its_label(kind: str, reachable: bool) -> None:  # noqa: FBT001
+    blocks = SeriesSelector("nv_trt_llm_kv_cache_block_metrics", Selector((("kv_cache_block_type", kind),)))
+
+    found = told(
+        cycle.run(
+            spec(metrics=(PodsMetric(blocks, AverageValue(80_000)),)),
+            signals(pod_samples("0.5")),
+            previous=None,
+            now=NOW,
+        )
+    )
+
+    assert found.reachable is reachable
+
+
 def test_the_fractions_of_all_servers_may_add_up() -> None:
     total = replace(QUEUE, metric=SeriesSelector("vllm:kv_cache_usage_perc"), target=Value(80_000))
 
@@ -124,6 +148,7 @@ def test_the_fractions_of_all_servers_may_add_up() -> None:
         ("vllm:kv_cache_usage_perc", AverageValue(600), True),
         ('avg(vllm:kv_cache_usage_perc{namespace="a"})', Value(80_000), False),
         ("max( sglang:token_usage )", Value(90_000), False),
+        ("sglang_token_usage", AverageValue(90_000), False),
         ("avg(vllm:kv_cache_usage_perc)", Value(800), True),
         ("100 * avg(vllm:kv_cache_usage_perc)", Value(80_000), True),
         ("sum(vllm:kv_cache_usage_perc)", Value(80_000), True),

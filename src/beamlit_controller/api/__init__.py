@@ -32,7 +32,8 @@ Validation
 - `policy`: against the settings; `gateway_policy`: gateway and Secrets; `standalone_rules`: without a cluster
 - `problems`: mistakes and notices, in words
 - `notices`: fields without effect, or not the intended one; `not_in_effect`: those without a cluster
-- `queue_metrics`, `series_remarks`, `promql`, `promql_functions`, `promql_tree`: metrics and queries with surprising results
+- `queue_metrics`, `series_remarks`, `promql`, `promql_filters`, `promql_functions`, `promql_values`, `promql_tree`: metrics and queries
+  with surprising results
 - `first_byte_queries`: metrics that are known to be a time to the first token or byte
 - `promql_ranges`: how much time a query covers
 

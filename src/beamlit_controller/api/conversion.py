@@ -6,13 +6,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from beamlit_controller.api import hpa, keda, problems, yaml_documents
+from beamlit_controller.api import hpa, keda, problems, series_remarks, targets, yaml_documents
 from beamlit_controller.api.metrics import MetricSpec
 from beamlit_controller.api.problems import Problem
 from beamlit_controller.api.rules import dig
 from beamlit_controller.api.v1alpha1 import API_VERSION, KIND
 from beamlit_controller.api.yaml_documents import Document
-from beamlit_controller.core.spec import Rejected
+from beamlit_controller.core import trigger
 
 Json = dict[str, Any]
 METRICS = "spec.offloadingConfig.metrics"
@@ -123,17 +123,24 @@ def _deployment(content: Mapping[str, Any], where: str) -> Conversion:
 
 
 def _mistakes(metrics: list[Json], where: str) -> Iterator[Problem]:
-    """Yield what `check` would reject in the result."""
+    """Yield what `check` would reject in the result, and what it would say of the targets."""
     for index, metric in enumerate(metrics):
-        found: tuple[Rejected, ...] = ()
         try:
-            MetricSpec.model_validate(metric)
+            yield from _of_target(MetricSpec.model_validate(metric), where, f"{METRICS}[{index}]")
         except ValidationError as error:
-            found = problems.rejected(error.errors(include_url=False), ("spec", "offloadingConfig", "metrics", index))
-        yield from (Problem(where, each.field, each.message) for each in found)
+            path = ("spec", "offloadingConfig", "metrics", index)
+            found = problems.rejected(error.errors(include_url=False), path)
+            yield from (Problem(where, each.field, each.message) for each in found)
         if "beamlit_" in str(metric.get("external", "")):
             said = "it is computed from this controller's own metrics, so offloading by it would be circular"
             yield Problem(where, f"{METRICS}[{index}]", said)
+
+
+def _of_target(given: MetricSpec, where: str, field: str) -> Iterator[Problem]:
+    metric = targets.metric(given)
+    beyond = trigger.beyond(metric)
+    for said in (*([beyond] if beyond else ()), *series_remarks.of_target(metric)):
+        yield Problem(where, f"{field}.{targets.field(given)}", said)
 
 
 _KEDAS = "KEDA made this autoscaler, and its metrics server alone has this metric: convert the ScaledObject instead"

@@ -97,7 +97,7 @@ def _adds_up_a_fraction(identifier: PodsMetricIdentifier) -> bool:
 
 
 def _queries(deployment: ModelDeployment, settings: Settings) -> Iterator[Notice]:
-    """Point out surprising results of PromQL queries, and of counters that are read directly."""
+    """Point out surprising results of PromQL queries, counters that are read directly, and targets that do not suit a metric."""
     straight = deployment.spec.metric_service_ref is not None
     for index, metric in enumerate(deployment.spec.offloading_config.metrics):
         field = f"spec.offloadingConfig.metrics[{index}]"
@@ -108,6 +108,8 @@ def _queries(deployment: ModelDeployment, settings: Settings) -> Iterator[Notice
         if metric.pods and straight and not metric.pods.metric.histogram:
             for remark in series_remarks.of_counter(metric.pods.metric.name):
                 yield Notice(f"{field}.pods.metric.name", remark)
+        for remark in series_remarks.of_target(targets.metric(metric)):
+            yield Notice(f"{field}.{targets.field(metric)}", remark)
 
 
 def _hidden(config: offloading.OffloadingConfig) -> Iterator[Notice]:

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Final
 
 import promql_parser
-from promql_parser import BinaryExpr, Expr, SubqueryExpr, VectorSelector
+from promql_parser import Expr, SubqueryExpr, VectorSelector
 
-from beamlit_controller.api import promql_functions
+from beamlit_controller.api import promql_filters, promql_functions
 from beamlit_controller.api import promql_tree as tree
 from beamlit_controller.core import printable
 
@@ -97,11 +97,10 @@ def _if_name(query: str) -> str:
 
 
 def _remarks(parsed: Expr) -> Iterator[str]:
-    if filtered := _filter(parsed):
-        yield (
-            f"`{filtered} …` is a filter: where it is false the result is empty, a missing value rather than a low one; "
-            f"remove it, or use `{filtered} bool …` to get 0 or 1"
-        )
+    if empty := promql_filters.sometimes_empty(parsed):
+        yield empty
+    if promql_filters.never_changes(parsed):
+        yield "reads no series, so the value never changes: offloading never starts, or never ends. Write a query of a series"
     if any(each.offset for each in tree.walk(parsed) if isinstance(each, VectorSelector | SubqueryExpr)):
         yield "`offset` reads the past, so a change is seen only after that time"
     if any(each.at for each in tree.walk(parsed) if isinstance(each, VectorSelector | SubqueryExpr)):
@@ -132,24 +131,9 @@ def _unclosed(plain: str) -> str | None:
     return f"the {opened[-1][0]} at character {opened[-1][1]} is not closed" if opened else None
 
 
-# Checks of the parsed query.
-
-
-def _filter(parsed: Expr) -> str | None:
-    """Return the first comparison that filters, unless `or` supplies a value instead."""
-    if isinstance(parsed, BinaryExpr):
-        if str(parsed.op) == "or" and not _filter(parsed.rhs):
-            return None
-        returns_bool = parsed.modifier is not None and parsed.modifier.return_bool
-        if str(parsed.op) in _COMPARISONS and not returns_bool:
-            return str(parsed.op)
-    return next(filter(None, map(_filter, tree.children(parsed))), None)
-
-
 _MOST_MISTAKES: Final = 5
 _NEAR: Final = 20
 _CLOSING: Final = {"(": ")", "[": "]", "{": "}"}
-_COMPARISONS: Final = frozenset({">", "<", ">=", "<=", "==", "!="})
 
 # Names as in other products: OpenTelemetry, Google, Datadog, Amazon. Prometheus 3 accepts any name in quotes.
 _NAME_OF_OTHERS: Final = re.compile(r"[A-Za-z_][\w:.|/@-]*\w")

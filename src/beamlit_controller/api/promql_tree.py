@@ -18,6 +18,7 @@ from promql_parser import (
 )
 
 Labels = frozenset[str]
+COMPARISONS: Final = frozenset({">", "<", ">=", "<=", "==", "!="})
 
 
 def children(parsed: Expr) -> tuple[Expr, ...]:
@@ -33,6 +34,12 @@ def children(parsed: Expr) -> tuple[Expr, ...]:
             return (parsed.vector_selector,)
         case _:
             return ()
+
+
+def is_filter(parsed: BinaryExpr) -> bool:
+    """Return whether a comparison drops the series for which it is false."""
+    returns_bool = parsed.modifier is not None and parsed.modifier.return_bool
+    return str(parsed.op) in COMPARISONS and not returns_bool
 
 
 def walk(parsed: Expr) -> Iterator[Expr]:

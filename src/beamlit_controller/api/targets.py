@@ -51,6 +51,11 @@ def metric(given: metrics.MetricSpec) -> metric_spec.MetricSpec:
     raise AssertionError("a checked MetricSpec has the member of its type")
 
 
+def field(given: metrics.MetricSpec) -> str:
+    """Return the target field that applies, with its path below the metric."""
+    return f"{_target(given)[0]}.{_counting(metric(given).target)}"
+
+
 def notices(given: metrics.MetricSpec, field: str) -> Iterator[Notice]:
     """Yield notices about targets that are rounded, or target fields that have no effect."""
     path, target = _target(given)

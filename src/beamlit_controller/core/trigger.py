@@ -41,6 +41,7 @@ FRACTIONS = frozenset(
         "vllm:gpu_cache_usage_perc",
         "vllm:cpu_cache_usage_perc",
         "sglang:token_usage",
+        "sglang_token_usage",
         "sglang:cache_hit_rate",
         "llamacpp:kv_cache_usage_ratio",
         "lmdeploy:gpu_cache_usage_perc",
@@ -49,6 +50,8 @@ FRACTIONS = frozenset(
     }
 )
 """Metrics of model servers that are between 0 and 1 per rank, whatever their names say."""
+FRACTIONS_BY_LABEL = {"nv_trt_llm_kv_cache_block_metrics": ("kv_cache_block_type", "fraction")}
+"""Metrics of which only the series with this label are fractions."""
 _ONE = re.compile(r"\s*(?:avg|max|min)\s*\(\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(?:\{[^{}]*\}\s*)?\)\s*")
 """A query that reduces several series to one."""
 
@@ -151,11 +154,17 @@ def _reached(behavior: Behavior, observed: ObservedDemands, since: str, *, lasti
 
 def out_of_reach(spec: OffloadSpec) -> str | None:
     """Describe a target that its metric can never exceed; None if every target is possible."""
-    found = [beyond for metric in spec.metrics if (beyond := _beyond(metric))]
+    found = [said for metric in spec.metrics if (said := beyond(metric))]
     return "; ".join(found) or None
 
 
-def _beyond(metric: MetricSpec) -> str | None:
+def is_fraction(name: str, labels: Sequence[tuple[str, str]]) -> bool:
+    """Return whether the series of a model server with this name and labels are between 0 and 1."""
+    return name in FRACTIONS or (name in FRACTIONS_BY_LABEL and FRACTIONS_BY_LABEL[name] in labels)
+
+
+def beyond(metric: MetricSpec) -> str | None:
+    """Describe the target of one metric, if the metric can never exceed it."""
     name, most = _fraction(metric)
     milli = metric.target.milli if isinstance(metric, PodsMetric | ExternalMetric) else 0
     if not name or milli <= 1000 * most:
@@ -166,14 +175,18 @@ def _beyond(metric: MetricSpec) -> str | None:
 def _fraction(metric: MetricSpec) -> tuple[str, int]:
     """Return the name of a metric that is a fraction, and the highest value that is compared with its target; "" for others."""
     match metric:
-        case PodsMetric(metric=SeriesSelector(name=name)) if name in FRACTIONS:
-            return name, MOST_RANKS if metric.aggregation is Aggregation.SUM else 1
-        case ExternalMetric(metric=SeriesSelector(name=name), target=AverageValue()) if name in FRACTIONS:
-            return name, MOST_RANKS
+        case PodsMetric(metric=selected) if _is_fraction(selected):
+            return selected.name, MOST_RANKS if metric.aggregation is Aggregation.SUM else 1
+        case ExternalMetric(metric=selected, target=AverageValue()) if _is_fraction(selected):
+            return selected.name, MOST_RANKS
         case ExternalMetric(metric=SeriesSelector(name=name)) if (one := _ONE.fullmatch(name)) and one[1] in FRACTIONS:
             return one[1], 1
         case _:
             return "", 1
+
+
+def _is_fraction(selected: SeriesSelector) -> bool:
+    return is_fraction(selected.name, selected.selector.match_labels)
 
 
 def _limited(metric: MetricSpec, all_pods: Sequence[Pod], behavior: Behavior) -> str | None:
