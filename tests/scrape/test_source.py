@@ -130,8 +130,16 @@ async def test_a_tls_handshake_that_is_not_answered_ends_and_leaves_no_socket_op
 async def test_a_model_without_servers_has_no_pods() -> None:
     reading = await read()
 
-    assert isinstance(reading, Missing)
-    assert reading.reason is Reason.NO_PODS
+    assert reading == Missing(Reason.NO_PODS, f"metricServiceRef: {SPEC.key} has no servers")
+
+
+async def test_why_a_model_has_no_servers_is_the_reason_of_each_metric() -> None:
+    gone = Missing(Reason.NO_PODS, "metricServiceRef: Service default/llama does not exist")
+
+    async with ScrapeSource(lambda _: gone) as source:
+        readings = [await source.read(SPEC, each, at=AT) for each in (WAITING, RUNNING)]
+
+    assert readings == [gone, gone]
 
 
 BAD: dict[str, tuple[http.Respond, Reason]] = {

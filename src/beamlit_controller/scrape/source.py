@@ -29,8 +29,8 @@ from beamlit_controller.scrape.windows import Windows
 class ScrapeSource:
     """Scrapes the servers; used as `async with`. It follows no redirect and ignores proxy settings.
 
-    `endpoints` returns a model's servers as a mapping of `host:port` to pod name. A server that has not answered
-    completely within `timeout` has no sample. A series whose timestamp is older than `stale_after` has no value.
+    `endpoints` returns a model's servers as a mapping of `host:port` to pod name, or why there are none. A server that
+    has not answered completely within `timeout` has no sample. A series whose timestamp is older than `stale_after` has no value.
     `held` limits the memory of all pages that are being read.
     `secrets` returns the file of a Secret key; the files are read each round, so they can be rotated. Each page is
     fetched once per round, however many metrics need it.
@@ -38,7 +38,7 @@ class ScrapeSource:
 
     def __init__(
         self,
-        endpoints: Callable[[OffloadSpec], Mapping[str, str]],
+        endpoints: Callable[[OffloadSpec], Mapping[str, str] | Missing],
         *,
         secrets: SecretFile = lambda _key, _secret: None,
         timeout: timedelta = timedelta(milliseconds=600),
@@ -96,10 +96,11 @@ class ScrapeSource:
         """Fetch all pages, and read all metrics of the model from them."""
         metrics = dict.fromkeys((metric, *(each for each in spec.metrics if isinstance(each, PodsMetric))))
         endpoints = self._endpoints(spec)
-        await model.keep(endpoints)
-        if not endpoints:
-            none = Missing(Reason.NO_PODS, "metricServiceRef has no endpoints")
-            return dict.fromkeys(metrics, none)
+        if not isinstance(endpoints, Missing) and not endpoints:
+            endpoints = Missing(Reason.NO_PODS, f"metricServiceRef: {spec.key.namespace}/{service.name} has no servers")
+        await model.keep(() if isinstance(endpoints, Missing) else endpoints)
+        if isinstance(endpoints, Missing):
+            return dict.fromkeys(metrics, endpoints)
         how = accesses.access(spec.key, service, self._secrets)
         if isinstance(how, Missing):
             return dict.fromkeys(metrics, how)
