@@ -38,7 +38,7 @@ def listed(template: str) -> st.SearchStrategy[Any]:
 @EXAMPLES
 @given(listed("PodMetricsList"), st.sampled_from([None, "main"]))
 def test_pod_metrics(answer: dict[str, Any], container: str | None) -> None:
-    reading = metrics_answers.resource(answer, "cpu", container)
+    reading = metrics_answers.resource(answer, "cpu", container, at=NOW)
 
     assert isinstance(reading, PodSamples | Missing)
     _usable(reading)
@@ -48,7 +48,7 @@ def test_pod_metrics(answer: dict[str, Any], container: str | None) -> None:
 @given(listed("MetricValueList"))
 def test_custom_and_external_metrics(answer: dict[str, Any]) -> None:
     for read in (metrics_answers.pods, metrics_answers.one_object, metrics_answers.external):
-        reading = read(answer)
+        reading = read(answer, at=NOW)
 
         assert isinstance(reading, PodSamples | Sample | Missing)
         _usable(reading)
@@ -144,5 +144,5 @@ def test_expositions_of_model_servers(page: str, content_type: str) -> None:
 
 @pytest.mark.parametrize("text", ["9" * 400 + "s", "1.2.3s", "-1s", "1e5s", "999999999h", "s", "", "x" * 100_000])
 def test_a_duration_that_is_none_or_beyond_a_day_is_told(text: str) -> None:
-    with pytest.raises((ValueError, OverflowError)):
+    with pytest.raises(ValueError, match="duration"):
         metrics_answers.duration(text)

@@ -185,7 +185,7 @@ def reading(wanted: MetricSpec, case: Case) -> Reading:
         return Missing(Reason.HTTP_ERROR, f"HTTP {answer['code']}")
     if not is_set(answer, "body"):
         return Missing(Reason.MALFORMED_ANSWER, answer.get("text") or "an answer without a body")
-    return _items(wanted, answer["body"])
+    return _items(wanted, answer["body"], case.now)
 
 
 def without_answer(wanted: MetricSpec, case: Case) -> Case:
@@ -213,18 +213,18 @@ def _asks_for(request: str, wanted: MetricSpec) -> bool:
             return external and path.endswith(f"/{wanted.metric.name.lower()}")
 
 
-def _items(wanted: MetricSpec, answer: Json) -> Reading:
+def _items(wanted: MetricSpec, answer: Json, at: datetime) -> Reading:
     match wanted:
         case ResourceMetric():
-            return metrics_answers.resource(dict(answer), wanted.name, None)
+            return metrics_answers.resource(dict(answer), wanted.name, None, at=at)
         case ContainerResourceMetric():
-            return metrics_answers.resource(dict(answer), wanted.name, wanted.container)
+            return metrics_answers.resource(dict(answer), wanted.name, wanted.container, at=at)
         case PodsMetric():
-            return metrics_answers.pods(dict(answer))
+            return metrics_answers.pods(dict(answer), at=at)
         case ObjectMetric():
-            return metrics_answers.one_object(dict(answer))
+            return metrics_answers.one_object(dict(answer), at=at)
         case ExternalMetric():
-            return metrics_answers.external(dict(answer))
+            return metrics_answers.external(dict(answer), at=at)
 
 
 # Pods.

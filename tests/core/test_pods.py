@@ -21,9 +21,10 @@ def group_of(
     at: datetime = NOW,
     window: timedelta = 30 * SECOND,
     grace: Grace = pods.DEFAULT_GRACE,
+    undated: bool = False,
 ) -> str:
     """Name the one group that a pod falls into."""
-    samples = {} if value is None else {pod.name: PodSample(pod.name, value, at, window)}
+    samples = {} if value is None else {pod.name: PodSample(pod.name, value, at, window, undated=undated)}
     groups = pods.group([pod], samples, resource=resource, now=NOW, grace=grace)
     (group,) = [name for name in ("ready", "unready", "missing", "ignored") if getattr(groups, name)]
     return group
@@ -71,6 +72,14 @@ def test_cpu_of_a_young_pod_counts_from_the_first_window_wholly_after_it_became_
 
     assert group_of(young, at=since + 29 * SECOND) == "unready"
     assert group_of(young, at=since + 30 * SECOND) == "ready"
+
+
+def test_cpu_of_a_young_pod_does_not_count_without_a_time() -> None:
+    """The HPA compares its zero time."""
+    ready = Ready("True", NOW - HOUR)
+
+    assert group_of(pod(ready=ready, started=NOW - MINUTE), undated=True) == "unready"
+    assert group_of(pod(ready=ready, started=NOW - HOUR), undated=True) == "ready"
 
 
 def test_cpu_of_a_young_pod_that_is_not_ready_does_not_count() -> None:

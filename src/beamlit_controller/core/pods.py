@@ -94,7 +94,8 @@ def _is_starting(pod: Pod, sample: PodSample, *, now: datetime, grace: Grace) ->
 
 
 def _began_before_ready(sample: PodSample, ready: Ready) -> bool:
-    return ready.since is not None and sample.at < ready.since + sample.window
+    """Return whether a sample may be from before a pod was ready, as the HPA also takes one without a time to be."""
+    return ready.since is not None and (sample.undated or sample.at < ready.since + sample.window)
 
 
 def _of_container(pod: Pod, resource: str, name: str) -> int | Missing:

@@ -47,36 +47,36 @@ class MetricsApis:
         self._places = {group: asyncio.Semaphore(AT_ONCE) for group in (RESOURCE, CUSTOM, EXTERNAL)}
         self._lists: dict[tuple[str, str], _Shared] = {}
 
-    async def read(self, spec: OffloadSpec, metric: MetricSpec, *, at: datetime) -> Reading:  # noqa: ARG002 - the API has no time
-        """Read any metric type of autoscaling/v2."""
+    async def read(self, spec: OffloadSpec, metric: MetricSpec, *, at: datetime) -> Reading:
+        """Read any metric type of autoscaling/v2. `at` is the time of values to which the API gives none."""
         try:
-            return await self._read(spec, metric)
+            return await self._read(spec, metric, at)
         except ApiError as error:
             return failures.missing(error, doing="API discovery")
 
-    async def _read(self, spec: OffloadSpec, metric: MetricSpec) -> Reading:
+    async def _read(self, spec: OffloadSpec, metric: MetricSpec, at: datetime) -> Reading:
         match metric:
             case ResourceMetric():
-                return await self._resource(spec, metric.name, None)
+                return await self._resource(spec, metric.name, None, at=at)
             case ContainerResourceMetric():
-                return await self._resource(spec, metric.name, metric.container)
+                return await self._resource(spec, metric.name, metric.container, at=at)
             case PodsMetric():
-                return await self._pods(spec, metric.metric)
+                return await self._pods(spec, metric.metric, at)
             case ObjectMetric():
-                return await self._object(spec, metric)
+                return await self._object(spec, metric, at)
             case ExternalMetric():
-                return await self._external(spec, metric.metric)
+                return await self._external(spec, metric.metric, at)
             case GatewayMetric():
                 return Missing(Reason.UNSUPPORTED_METRIC, "the metrics APIs have no Gateway metrics")
 
     # metrics.k8s.io
 
-    async def _resource(self, spec: OffloadSpec, name: str, container: str | None) -> Reading:
+    async def _resource(self, spec: OffloadSpec, name: str, container: str | None, *, at: datetime) -> Reading:
         workload = await self._workloads.of(spec)
         if isinstance(workload, Missing):
             return workload
         answer = await self._pod_metrics(spec.key.namespace, workload.pods.text)
-        return answer if isinstance(answer, Missing) else metrics_answers.resource(answer, name, container)
+        return answer if isinstance(answer, Missing) else metrics_answers.resource(answer, name, container, at=at)
 
     async def _pod_metrics(self, namespace: str, selector: str) -> Json | Missing:
         """Get the PodMetrics list, or reuse one requested a moment ago."""
@@ -90,7 +90,7 @@ class MetricsApis:
 
     # custom.metrics.k8s.io
 
-    async def _pods(self, spec: OffloadSpec, metric: SeriesSelector) -> Reading:
+    async def _pods(self, spec: OffloadSpec, metric: SeriesSelector, at: datetime) -> Reading:
         workload = await self._workloads.of(spec)
         if isinstance(workload, Missing):
             return workload
@@ -100,9 +100,9 @@ class MetricsApis:
         path = f"{root}/pods/%2A/{_segment(metric.name)}"
         query = (("labelSelector", workload.pods.text), *_metric_selector(metric))
         answer = await self._ask(path, query, RbacRule("get", CUSTOM, f"pods/{metric.name}"))
-        return answer if isinstance(answer, Missing) else metrics_answers.pods(answer)
+        return answer if isinstance(answer, Missing) else metrics_answers.pods(answer, at=at)
 
-    async def _object(self, spec: OffloadSpec, metric: ObjectMetric) -> Reading:
+    async def _object(self, spec: OffloadSpec, metric: ObjectMetric, at: datetime) -> Reading:
         root = await self._custom(spec)
         if isinstance(root, Missing):
             return root
@@ -117,7 +117,7 @@ class MetricsApis:
             path = f"{root}/{_segment(kind.resource)}/{_segment(described.name)}/{_segment(name)}"
             resource = f"{kind.resource}/{name}"
         answer = await self._ask(path, _metric_selector(metric.metric), RbacRule("get", CUSTOM, resource))
-        return answer if isinstance(answer, Missing) else metrics_answers.one_object(answer)
+        return answer if isinstance(answer, Missing) else metrics_answers.one_object(answer, at=at)
 
     async def _custom(self, spec: OffloadSpec) -> str | Missing:
         version = await self._discovery.custom_metrics_version()
@@ -127,13 +127,13 @@ class MetricsApis:
 
     # external.metrics.k8s.io
 
-    async def _external(self, spec: OffloadSpec, metric: SeriesSelector) -> Reading:
+    async def _external(self, spec: OffloadSpec, metric: SeriesSelector, at: datetime) -> Reading:
         name = metric.name.lower()  # as client-go, which passes the name as a resource, does
         path = f"/apis/{EXTERNAL}/v1beta1/namespaces/{_segment(spec.key.namespace)}/{_segment(name)}"
         selector = pod_selector.write(metric.selector)
         query = (("labelSelector", selector),) if selector else ()
         answer = await self._ask(path, query, RbacRule("list", EXTERNAL, name))
-        return answer if isinstance(answer, Missing) else metrics_answers.external(answer)
+        return answer if isinstance(answer, Missing) else metrics_answers.external(answer, at=at)
 
     # Requests.
 
