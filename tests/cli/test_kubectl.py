@@ -26,6 +26,7 @@ KUBECTL = """\
 echo "$@" >> {folder}/calls
 case "$*" in
   *"get lease"*) printf %s "{leader}"; exit {status} ;;
+  *"get pods"*) printf %s "{pods}" ;;
   *port-forward*) echo "Forwarding from 127.0.0.1:{port} -> 8081"; exec sleep 60 ;;
 esac
 """
@@ -84,11 +85,13 @@ def document() -> bytes:
 
 
 @asynccontextmanager
-async def world(folder: Path, *, leader: str = "beamlit-controller-7d9", status: int = 0) -> AsyncIterator[World]:
+async def world(
+    folder: Path, *, leader: str = "beamlit-controller-7d9", pods: str = "", status: int = 0
+) -> AsyncIterator[World]:
     respond = http.by_path(models=http.page(document(), content_type="application/json"))
     async with http.serve(respond) as server:
         script = folder / "kubectl"
-        script.write_text(KUBECTL.format(folder=folder, leader=leader, status=status, port=server.port))
+        script.write_text(KUBECTL.format(folder=folder, leader=leader, pods=pods, status=status, port=server.port))
         script.chmod(0o755)
         yield World(folder, server.address)
 
@@ -102,13 +105,23 @@ async def test_it_asks_the_replica_that_leads(tmp_path: Path) -> None:
     assert here.calls[-1] == "--context=prod --namespace=ops port-forward pod/beamlit-controller-7d9 :8081"
 
 
-async def test_without_a_lease_it_asks_the_only_replica(tmp_path: Path) -> None:
-    async with world(tmp_path, leader="") as here:
+async def test_without_a_lease_it_asks_the_only_replica_whatever_the_release_is_called(tmp_path: Path) -> None:
+    """It asked for a Deployment named beamlit-controller; the chart's is RELEASE-beamlit-controller."""
+    async with world(tmp_path, leader="", pods="ours-beamlit-controller-5b8") as here:
         ended = await here.run("kubectl-offload", "explain", "llama")
 
     assert ended.code == 0
     assert ended.out.startswith("models/llama")
-    assert here.calls[-1] == "--namespace=beamlit-system port-forward deployment/beamlit-controller :8081"
+    assert "get pods --selector=app.kubernetes.io/name=beamlit-controller" in here.calls[-2]
+    assert here.calls[-1] == "--namespace=beamlit-system port-forward pod/ours-beamlit-controller-5b8 :8081"
+
+
+async def test_without_a_controller_it_says_where_it_looked(tmp_path: Path) -> None:
+    async with world(tmp_path, leader="") as here:
+        ended = await here.run("kubectl-offload", "top", "--controller-namespace", "ops")
+
+    assert ended.code == 1
+    assert "no controller is running in the namespace ops" in ended.err
 
 
 async def test_it_ends_as_kubectl_does_when_the_cluster_does_not_answer(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from beamlit_controller.cli import main as everything
 from beamlit_controller.cli import output
 
 NAME: Final = "beamlit-controller"
-"""The name of the leader's Lease, and of the controller's Deployment."""
+"""The name of the leader's Lease, and the controller's `app.kubernetes.io/name`, whatever the release is called."""
 PORT: Final = 8081
 
 app = cyclopts.App(
@@ -134,14 +134,35 @@ def _forwarded(reached: Reached) -> Iterator[int]:
 
 def _replica(reached: Reached) -> str:
     """Return the pod that holds the Lease; without leader election there is only one replica."""
-    command = [*reached.command, "get", "lease", NAME, "--ignore-not-found", "--output=jsonpath={.spec.holderIdentity}"]
+    return f"pod/{_leader(reached) or _only_replica(reached)}"
+
+
+def _leader(reached: Reached) -> str:
+    lease = ("get", "lease", NAME, "--ignore-not-found", "--output=jsonpath={.spec.holderIdentity}")
+    return _asked([*reached.command, *lease])
+
+
+def _only_replica(reached: Reached) -> str:
+    label = f"app.kubernetes.io/name={NAME}"
+    running = (f"--selector={label}", "--field-selector=status.phase=Running")
+    names = _asked([*reached.command, "get", "pods", *running, "--output=jsonpath={.items[*].metadata.name}"]).split()
+    if not names:
+        sys.exit(
+            f"kubectl offload: no controller is running in the namespace {reached.controller_namespace}: no pod there has the "
+            f"label {label}; --controller-namespace names another namespace"
+        )
+    return names[0]
+
+
+def _asked(command: Sequence[str]) -> str:
+    """Return what kubectl prints; on failure, kubectl has printed why."""
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 - the same
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 - kubectl, with options of its user
     except OSError as error:
         sys.exit(f"kubectl offload: kubectl can't be run: {error.strerror}")
     if done.returncode:
         sys.exit(done.returncode)
-    return f"pod/{done.stdout.strip()}" if done.stdout.strip() else f"deployment/{NAME}"
+    return done.stdout.strip()
 
 
 def _port(process: subprocess.Popen[str]) -> int:
