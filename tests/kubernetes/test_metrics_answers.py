@@ -120,6 +120,8 @@ def test_the_usage_of_a_pod_without_a_time_or_a_window_is_used() -> None:
         (value("5", windowSeconds=1e400), "expected a window, a duration of at most 24 h, got a number out of range"),
         (value(None), "expected a quantity as value, got nothing"),
         (value({}), "expected a quantity as value, got a mapping"),
+        (value("5", windowSeconds=10**400), "expected a window, a duration of at most 24 h, got a number out of range"),
+        (value("5", timestamp=10**400), "as timestamp, got a number out of range"),
         (value(10**200), "expected a quantity as value, got a number out of range"),
         ("x", "expected objects in items, got"),
         (None, "expected objects in items, got"),

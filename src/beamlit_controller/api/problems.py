@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -104,7 +103,7 @@ def came(value: object) -> str:
     match value:
         case bool():
             return json.dumps(value)
-        case int() | float() if not math.isfinite(value) or abs(value) > _LARGEST_SHOWN:
+        case int() | float() if not abs(value) <= _LARGEST_SHOWN:  # nor NaN
             return "a number out of range"
         case int() | float():
             return repr(value)
