@@ -383,6 +383,24 @@ seconds_sum 9.5
     assert reason(total(page, "requests", content_type=OPENMETRICS)) is Reason.NO_SERIES
 
 
+def test_lines_of_openmetrics_may_end_with_crlf() -> None:
+    """They were malformed, though the text format with CRLF was read."""
+    page = '# TYPE queue gauge\r\nqueue{a="1"} 3\r\nqueue{a="2"} 4\r\n# EOF\r\n'
+    buckets = '# TYPE seconds histogram\r\nseconds_bucket{le="+Inf"} 5 # {trace_id="c"} 0.5\r\n# EOF\r\n'
+
+    assert milli(total(page, "queue", content_type=OPENMETRICS)) == 7_000
+    assert milli(total(buckets, "seconds_bucket", content_type=OPENMETRICS)) == 5_000
+
+
+@pytest.mark.parametrize("content_type", [TEXT, OPENMETRICS])
+@pytest.mark.parametrize("line", ["queue three", 'queue{a="b" 3', "queue", "queue{a=b} 3"])
+def test_a_line_that_cannot_be_read_is_shown(line: str, content_type: str) -> None:
+    """Some of these gave an error of Python, about float."""
+    found = total(f'queue{{a="0"}} 1\n{line}\n', "queue", content_type=content_type)
+
+    assert found == Missing(Reason.MALFORMED_ANSWER, f"a line with this name can't be read: {line}")
+
+
 @pytest.mark.parametrize("content_type", [TEXT, OPENMETRICS])
 @pytest.mark.parametrize("digits", [12, 400, 5_000])
 def test_a_time_beyond_all_times_is_no_value(digits: int, content_type: str) -> None:

@@ -55,12 +55,23 @@ def samples(page: Page, name: str, budget: ParsingBudget | None = None) -> list[
     lines = _lines(page, name, budget or ParsingBudget(_MOST_PARSED + len(page.body)))
     if isinstance(lines, Missing):
         return lines
+    found = _samples(page, name, lines)
+    return _unreadable(page, name, lines) if found is None else found
+
+
+def _samples(page: Page, name: str, lines: list[bytes]) -> list[Sample] | None:
+    """Parse lines; None if one of them can't be read."""
     try:
         return [sample for family in _parsed(page, name, lines) for sample in family.samples if sample.name == name]
-    except Exception as error:  # noqa: BLE001 # the parser reads what strangers wrote, and names no errors of its own
-        return Missing(
-            Reason.MALFORMED_ANSWER, f"a line with this name can't be read: {shown(str(error)[:_LONGEST_LINE])}"
-        )
+    except Exception:  # noqa: BLE001 # the parser reads what strangers wrote, and names no errors of its own
+        return None
+
+
+def _unreadable(page: Page, name: str, lines: list[bytes]) -> Missing:
+    """Show the line that can't be read, if it is among the first: the parser's errors are those of Python."""
+    line = next((line for line in lines[:_LINES_TRIED] if _samples(page, name, [line]) is None), None)
+    which = "" if line is None else f": {shown(line.decode(errors='replace'))}"
+    return Missing(Reason.MALFORMED_ANSWER, f"a line with this name can't be read{which}")
 
 
 def _lines(page: Page, name: str, budget: ParsingBudget) -> list[bytes] | Missing:
@@ -89,7 +100,7 @@ def _mentions(body: bytes, name: str) -> Iterator[bytes]:
     while position >= 0:
         end = body.find(b"\n", position)
         end = len(body) if end < 0 else end
-        yield body[body.rfind(b"\n", 0, position) + 1 : end].removeprefix(BOM_UTF8)
+        yield body[body.rfind(b"\n", 0, position) + 1 : end].removeprefix(BOM_UTF8).removesuffix(b"\r")
         position = body.find(written, end)
 
 
@@ -161,6 +172,7 @@ _LONGEST_LINE = 8 * 1024
 _MOST_SERIES = 5_000
 _MOST_MENTIONS = 10_000
 _MOST_PARSED = 256 * 1024
+_LINES_TRIED = 100
 
 _STEP = 64 * 1024
 _SCANNED_PER_PARSED = 256
