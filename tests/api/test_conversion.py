@@ -438,6 +438,66 @@ def test_what_people_have_is_converted_and_what_is_lost_is_told(
     assert not any("vector(0)" in said for said in found.values()) or "vector" not in text
 
 
+def noted(text: str, annotations: dict[str, str]) -> dict[str, str]:
+    """Return the notes about annotations, by their names."""
+    document = yaml.safe_load(text)
+    document["metadata"]["annotations"] = annotations
+    prefix = "metadata.annotations["
+    notes = one(yaml.safe_dump(document)).notes
+    return {each.field.removeprefix(prefix)[:-1]: each.message for each in notes if each.field.startswith(prefix)}
+
+
+def test_annotations_of_keda_are_told() -> None:
+    paused = {
+        f"autoscaling.keda.sh/{name}": value
+        for name, value in {"paused": "true", "paused-replicas": "0", "paused-scale-in": "true"}.items()
+    }
+    others = {"scaledobject.keda.sh/transfer-hpa-ownership": "true", "autoscaling.keda.sh/force-activation": "true"}
+    text = scaled(queried("sum(x)"))
+
+    found = noted(text, paused | others | {"autoscaling.keda.sh/paused-scale-out": "false", "team": "ml"})
+
+    assert found.keys() == {*paused, *others}
+    assert all("spec.enabled: false" in found[name] for name in paused)
+    assert all("no equivalent" in found[name] for name in others)
+
+
+def test_annotations_in_which_v1_stores_what_it_has_no_fields_for_are_told() -> None:
+    alpha = "autoscaling.alpha.kubernetes.io"
+    text = hpa("v1", {"targetCPUUtilizationPercentage": 60})
+
+    found = noted(text, {f"{alpha}/behavior": "{}", f"{alpha}/conditions": "[]", f"{alpha}/new": "x", "team": "ml"})
+
+    assert found.keys() == {f"{alpha}/behavior", f"{alpha}/new"}
+    assert "offloadingConfig.behavior" in found[f"{alpha}/behavior"]
+
+
+@pytest.mark.parametrize("stored", ["{}", '"cpu"', "5"])
+def test_an_annotation_that_is_no_list_of_metrics_is_told(stored: str) -> None:
+    """It was taken for none, and the result had the default metric instead."""
+    document = yaml.safe_load(hpa("v1", {}))
+    document["metadata"]["annotations"] = {"autoscaling.alpha.kubernetes.io/metrics": stored}
+
+    made = one(yaml.safe_dump(document))
+
+    assert made.manifest is None
+    assert "expected a list in JSON" in made.notes[0].message
+
+
+def test_fields_of_keda_that_are_dropped_are_told() -> None:
+    query = {**queried("sum(x)", identityOwner="workload", metricName="x"), "useCachedMetrics": True}
+    cpu = {"type": "cpu", "metricType": "Utilization", "metadata": {"value": "60"}, "useCachedMetrics": True}
+    more = {"initialCooldownPeriod": 120, "advanced": {"restoreToOriginalReplicaCount": True}}
+
+    found = {note.field: note.message for note in one(scaled(query, cpu, **more)).notes}
+
+    assert "never from a cache" in found["spec.triggers[0].useCachedMetrics"]
+    assert "never from a cache" in found["spec.triggers[1].useCachedMetrics"]
+    assert found["spec.triggers[0].metadata.identityOwner"] == "no equivalent"
+    assert "spec.triggers[0].metadata.metricName" not in found
+    assert {"spec.initialCooldownPeriod", "spec.advanced.restoreToOriginalReplicaCount"} <= found.keys()
+
+
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),

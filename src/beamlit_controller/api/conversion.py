@@ -63,11 +63,7 @@ def _convert(content: object, where: str) -> Conversion:
 
 def _autoscaler(content: Mapping[str, Any], where: str) -> Conversion:
     metrics = hpa.metrics(content)
-    notes = [
-        Problem(where, f"spec.{name}", said)
-        for name, said in _REPLICAS.items()
-        if dig(content, ("spec", name)) is not None
-    ]
+    notes = [Problem(where, each.field, each.message) for each in hpa.notes(content)]
     if not hpa.has_metrics(content):
         said = f"without metrics, Kubernetes scales by cpu at {hpa.DEFAULT_PERCENT} %: so does the result"
         notes.append(Problem(where, "spec.metrics", said))
@@ -144,8 +140,3 @@ def _of_target(given: MetricSpec, where: str, field: str) -> Iterator[Problem]:
 
 
 _KEDAS = "KEDA made this autoscaler, and its metrics server alone has this metric: convert the ScaledObject instead"
-_REPLICAS = {
-    "minReplicas": "the autoscaler keeps scaling the replicas; this controller scales nothing",
-    "maxReplicas": "the autoscaler keeps scaling the replicas; this controller scales nothing",
-    "behavior": "applies to replicas; offloadingConfig.behavior applies to the percentage",
-}

@@ -4,11 +4,16 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from beamlit_controller.api import problems
+from beamlit_controller.api.problems import Notice
 from beamlit_controller.api.rules import dig
 
 Json = dict[str, Any]
-ALPHA = "autoscaling.alpha.kubernetes.io/metrics"
-"""The annotation in which autoscaling/v1 stores what it has no fields for."""
+_ALPHA = "autoscaling.alpha.kubernetes.io"
+ALPHA = f"{_ALPHA}/metrics"
+"""The annotation in which autoscaling/v1 stores the metrics for which it has no fields."""
+_OBSERVED = frozenset({f"{_ALPHA}/conditions", f"{_ALPHA}/current-metrics"})
+"""Those for its status."""
 DEFAULT_PERCENT = 80
 """The CPU utilization that Kubernetes uses as the target of an autoscaler without metrics."""
 
@@ -32,6 +37,18 @@ def has_metrics(autoscaler: Mapping[str, Any]) -> bool:
     return any(dig(spec, field) for field in fields) or bool(_annotated(autoscaler))
 
 
+def notes(autoscaler: Mapping[str, Any]) -> Iterator[Notice]:
+    """Yield notes about what is not converted: limits and behavior, also where autoscaling/v1 stores it as an annotation."""
+    for name, said in _REPLICAS.items():
+        if dig(autoscaler, ("spec", name)) is not None:
+            yield Notice(f"spec.{name}", said)
+    annotations = dig(autoscaler, ("metadata", "annotations"))
+    for name in annotations if isinstance(annotations, Mapping) else ():
+        if str(name).startswith(f"{_ALPHA}/") and name not in {ALPHA, *_OBSERVED}:
+            said = _REPLICAS.get(name.removeprefix(f"{_ALPHA}/"), "no equivalent")
+            yield Notice(problems.path(("metadata", "annotations", name)), said)
+
+
 def _cpu(percent: object) -> Json:
     return {"type": "Resource", "resource": {"name": "cpu", "target": _target("averageUtilization", percent)}}
 
@@ -53,8 +70,10 @@ def _annotated(autoscaler: Mapping[str, Any]) -> list[object]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
-        raise ValueError(f"metadata.annotations[{ALPHA}]: expected a list in JSON") from None
-    return found if isinstance(found, list) else []
+        raise ValueError(_NO_LIST) from None
+    if not isinstance(found, list | None):
+        raise ValueError(_NO_LIST)  # noqa: TRY004 - a user's mistake
+    return found or []
 
 
 def _source(member: str, given: Mapping[str, Any]) -> Json:
@@ -83,6 +102,12 @@ def _target(field: str, value: object) -> Json:
     return {"type": _TYPES[field], field: value}
 
 
+_NO_LIST = f"metadata.annotations[{ALPHA}]: expected a list in JSON"
+_REPLICAS = {
+    "minReplicas": "the autoscaler keeps scaling the replicas; this controller scales nothing",
+    "maxReplicas": "the autoscaler keeps scaling the replicas; this controller scales nothing",
+    "behavior": "applies to replicas; offloadingConfig.behavior applies to the percentage",
+}
 _TARGETS = {
     "targetAverageUtilization": "averageUtilization",
     "targetAverageValue": "averageValue",

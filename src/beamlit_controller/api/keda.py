@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from beamlit_controller.api import policy, promql, series_remarks
+from beamlit_controller.api import policy, problems, promql, series_remarks
 from beamlit_controller.api.problems import Notice
 from beamlit_controller.api.rules import dig
 
@@ -33,11 +33,12 @@ def trigger(given: object, field: str) -> ConvertedTrigger:
     metadata = dig(given, ("metadata",))
     words = dict(metadata) if isinstance(metadata, Mapping) else {}
     trigger = dict(given) if isinstance(given, Mapping) else {}
+    cached = tuple(_cached(trigger, field))
     match kind:
         case "prometheus":
-            return ConvertedTrigger(_query(trigger, words), tuple(_noted(trigger, words, field)))
+            return ConvertedTrigger(_query(trigger, words), (*_noted(trigger, words, field), *cached))
         case "cpu" | "memory":
-            return ConvertedTrigger(_resource(kind, trigger, words), tuple(_activation(words, field)))
+            return ConvertedTrigger(_resource(kind, trigger, words), (*_activation(words, field), *cached))
         case "cron":
             said = "no equivalent of a schedule: `beamlit-controller override` sets a percentage for some time"
             return ConvertedTrigger(None, (Notice(field, said),))
@@ -47,7 +48,12 @@ def trigger(given: object, field: str) -> ConvertedTrigger:
 
 
 def notes(scaled: Mapping[str, Any]) -> Iterator[Notice]:
-    """Yield notes about the other fields of a ScaledObject, and where to set them here."""
+    """Yield notes about the other fields and annotations of a ScaledObject, and where to set them here."""
+    annotations = dig(scaled, ("metadata", "annotations"))
+    for name, value in annotations.items() if isinstance(annotations, Mapping) else ():
+        if isinstance(name, str) and name.partition("/")[0].endswith("keda.sh") and _text(value) != "false":
+            said = _PAUSED if name.startswith(_PAUSES) else "no equivalent: it is for KEDA itself"
+            yield Notice(problems.path(("metadata", "annotations", name)), said)
     spec = scaled.get("spec")
     for name, said in _ELSEWHERE.items():
         if dig(spec, tuple(name.split("."))) is not None:
@@ -72,13 +78,21 @@ def _noted(trigger: Json, words: Json, field: str) -> Iterator[Notice]:
         yield Notice(f"{path}.ignoreNullValues", said)
     for said in _of_query(_text(words.get("query", "")), by_value=trigger.get("metricType") == "Value"):
         yield Notice(f"{path}.query", said)
-    for name, said in _SETTINGS.items():
-        if name in words:
-            yield Notice(f"{path}.{name}", f"for all models, in the settings: {INFORMER}.prometheus.{said}")
+    for name in words:
+        if name in _SETTINGS:
+            yield Notice(f"{path}.{name}", f"for all models, in the settings: {INFORMER}.prometheus.{_SETTINGS[name]}")
+        elif name not in _CONVERTED:
+            yield Notice(f"{path}.{name}", "no equivalent")
     if "authenticationRef" in trigger:
         said = f"no equivalent of a TriggerAuthentication: {INFORMER}.prometheus of the settings has bearerTokenFile, basicAuth, tls, aws, google and azure"
         yield Notice(f"{field}.authenticationRef", said)
     yield from _activation(words, field)
+
+
+def _cached(trigger: Json, field: str) -> Iterator[Notice]:
+    if _text(trigger.get("useCachedMetrics", False)) != "false":
+        said = f"no equivalent: the metric is read every periodSeconds of {INFORMER}, and never from a cache"
+        yield Notice(f"{field}.useCachedMetrics", said)
 
 
 def _of_query(query: str, *, by_value: bool) -> Iterator[str]:
@@ -122,12 +136,19 @@ _SETTINGS = {
     "awsRegion": "aws.region",
     "timeout": "timeoutSeconds",
 }
+_CONVERTED = frozenset({"serverAddress", "query", "threshold", "activationThreshold", "ignoreNullValues", "metricName"})
+"""Fields of a Prometheus trigger that are converted, told elsewhere, or only name the metric in KEDA."""
+_PAUSES = "autoscaling.keda.sh/paused"
+_PAUSED = "pauses KEDA's scaling, but not offloading: spec.enabled: false of the ModelDeployment ends that"
 _ELSEWHERE = {
     "pollingInterval": f"for all models, in the settings: {INFORMER}.periodSeconds",
     "cooldownPeriod": "see offloadingConfig.behavior.release.stabilizationWindowSeconds, which applies to the percentage",
+    "initialCooldownPeriod": "no equivalent: it controls scaling to zero",
     "fallback": "see offloadingConfig.behavior.onMetricsLoss",
     "advanced.scalingModifiers": "no equivalent of a formula: combine it into one query",
     "advanced.horizontalPodAutoscalerConfig.behavior": "applies to replicas; offloadingConfig.behavior applies to the percentage",
+    "advanced.horizontalPodAutoscalerConfig.name": "no equivalent: no autoscaler is created",
+    "advanced.restoreToOriginalReplicaCount": "no equivalent: this controller scales nothing",
     "minReplicaCount": "KEDA keeps scaling the replicas; this controller scales nothing",
     "maxReplicaCount": "KEDA keeps scaling the replicas; this controller scales nothing",
     "idleReplicaCount": "KEDA keeps scaling the replicas; this controller scales nothing",
