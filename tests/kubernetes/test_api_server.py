@@ -38,7 +38,7 @@ async def test_a_tls_handshake_that_is_not_answered_ends_and_leaves_no_socket_op
         ).get()
         assert config is not None
         async with ApiServer(config, timeout=1) as client:
-            with pytest.raises(ApiError, match="ConnectTimeout"):
+            with pytest.raises(ApiError, match="no connection to the API server in time"):
                 await client.get("/api/v1/namespaces/default")
 
 

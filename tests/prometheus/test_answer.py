@@ -362,6 +362,25 @@ MALFORMED = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"<html>", "(not valid at line 1, column 1), got: <html>"),
+        (b'{"a": "\xff"}', "(not UTF-8 at byte 7)"),
+        (b'{"a": NaN}', "(NaN is not valid JSON)"),
+        (b'{"a": 1, "a": 2}', "(a key occurs twice in one object)"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "(a number is out of range)"),
+    ],
+    ids=["no JSON", "no UTF-8", "NaN", "twice", "digits"],
+)
+def test_what_is_wrong_with_the_json_is_not_said_in_the_words_of_python(body: bytes, said: str) -> None:
+    reading = read(body)
+
+    assert isinstance(reading, Missing)
+    assert reading.reason is Reason.MALFORMED_ANSWER
+    assert said in reading.message
+
+
 @pytest.mark.parametrize("body", MALFORMED, ids=[f"shape {number}" for number in range(len(MALFORMED))])
 def test_every_other_shape_is_malformed(body: object) -> None:
     assert reason(body) is Reason.MALFORMED_ANSWER

@@ -38,7 +38,7 @@ async def answering(folder: Path, body: str) -> AsyncIterator[Admin]:
 async def test_an_answer_that_envoy_never_gives_is_an_admin_error(body: str, tmp_path: Path) -> None:
     async with answering(tmp_path, body) as admin:
         for ask in (admin.listeners, admin.active_requests):
-            with pytest.raises(AdminError):
+            with pytest.raises(AdminError, match="expected JSON of Envoy, got another response"):
                 await ask()
 
 
@@ -75,8 +75,11 @@ async def test_envoy_is_not_running_where_nothing_can_be_connected_to(tmp_path: 
             await Admin(tmp_path / path).listeners()
 
 
-@pytest.mark.parametrize("answer", [http.page(status=503), http.hang_up, silent_for_too_long])
-async def test_whatever_is_connected_to_is_running(answer: http.Respond, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [(http.page(status=503), "expected status 200, got 503"), (http.hang_up, ""), (silent_for_too_long, "timed out")],
+)
+async def test_whatever_is_connected_to_is_running(answer: http.Respond, said: str, tmp_path: Path) -> None:
     server = http.Server(answer)
     async with await asyncio.start_unix_server(server.converse, tmp_path / "admin.sock"):
         with pytest.raises(AdminError) as raised:
@@ -84,6 +87,8 @@ async def test_whatever_is_connected_to_is_running(answer: http.Respond, tmp_pat
         await server.close()
 
     assert not isinstance(raised.value, NotRunningError)
+    assert said in str(raised.value)
+    assert "Error" not in str(raised.value)
 
 
 @pytest.mark.looptime

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 def message(error: BaseException) -> str:
     """Return the message of the innermost error of the operating system, or `timed out`, or that of the innermost error of all."""
-    chain = tuple(_inward(error))
+    # A socket that is not ready raises BlockingIOError, and is then waited for: it is no failure.
+    chain = tuple(each for each in _inward(error) if not isinstance(each, BlockingIOError)) or (error,)
     for each in reversed(chain):
         if isinstance(each, OSError) and each.errno:
             return os.strerror(each.errno) if each.errno > 0 else each.strerror or str(each)  # negative: getaddrinfo

@@ -33,7 +33,7 @@ def read(file: str) -> list[Message]:
         if all(isinstance(each["name"], str) for each in found):
             return list(found)
     except (KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"expected a file of Envoy's resources: {error!r}") from error
+        raise ValueError("expected a file of Envoy's resources, each with a name") from error
     raise ValueError("expected resources with names")
 
 

@@ -18,6 +18,7 @@ from lightkube.config.client_adapter import AsyncClient, ConnectionParams
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.core.exceptions import ConfigError
 
+from beamlit_controller.api import system_errors
 from beamlit_controller.controller.deadline import HANDSHAKE, Deadline
 from beamlit_controller.kubernetes import watch_lines
 
@@ -211,11 +212,13 @@ async def _mapped() -> AsyncIterator[None]:
         yield
     except TimeoutError as error:
         raise ApiError(0, "Timeout", "the API server did not answer in time") from error
+    except httpx2.ConnectTimeout as error:
+        raise ApiError(0, "Timeout", "no connection to the API server in time") from error
     except httpx2.TimeoutException as error:
-        raise ApiError(0, "Timeout", f"the API server did not answer in time ({type(error).__name__})") from error
+        raise ApiError(0, "Timeout", "the API server did not answer in time") from error
     except (httpx2.HTTPError, ConfigError, OSError) as error:
         raise ApiError(
-            0, "ConnectionFailed", f"no connection to the API server: {str(error) or type(error).__name__}"
+            0, "ConnectionFailed", f"no connection to the API server: {system_errors.message(error)}"
         ) from error
 
 

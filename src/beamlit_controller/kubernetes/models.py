@@ -222,11 +222,15 @@ class Models:
         """Parse and validate an object; an unexpected error is reported like a mistake in the object."""
         try:
             return self._read(content)
-        except Exception as error:
+        except Exception:
             log.exception(
                 "spec not read", model=f"{content['metadata'].get('namespace')}/{content['metadata'].get('name')}"
             )
-            return (Rejected("spec", f"can't be read: {type(error).__name__}"),)
+            return (
+                Rejected(
+                    "spec", "can't be read because of an unexpected error: the controller's log has the traceback"
+                ),
+            )
 
 
 class Specs:

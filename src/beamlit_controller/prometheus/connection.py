@@ -135,10 +135,8 @@ def trust(tls: TlsFiles) -> ssl.SSLContext | Missing:
             context.load_cert_chain(tls.cert_file, tls.key_file, password="")
     except (OSError, ValueError) as error:
         files = ", ".join(str(file) for file in (tls.ca_file, tls.cert_file, tls.key_file) if file)
-        return Missing(
-            Reason.TLS_FAILED,
-            f"can't load {files or 'the system certificates'}: {getattr(error, 'strerror', None) or error}",
-        )
+        why = getattr(error, "strerror", None) or str(error)
+        return Missing(Reason.TLS_FAILED, f"can't load {files or 'the system certificates'}: {why}")
     return context
 
 

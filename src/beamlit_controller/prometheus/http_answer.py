@@ -60,20 +60,36 @@ def _document(body: bytes) -> object | Missing:
     except RecursionError:
         return Missing(Reason.MALFORMED_ANSWER, "expected JSON of Prometheus, got JSON nested too deeply")
     except ValueError as error:
-        message = f"expected JSON of Prometheus ({error}), got: {excerpt(body) or 'nothing'}"
+        message = f"expected JSON of Prometheus ({_why_not(error)}), got: {excerpt(body) or 'nothing'}"
         return Missing(Reason.MALFORMED_ANSWER, message)
     return document
+
+
+def _why_not(error: ValueError) -> str:
+    match error:
+        case _InvalidJsonError():
+            return str(error)
+        case json.JSONDecodeError():
+            return f"not valid at line {error.lineno}, column {error.colno}"
+        case UnicodeDecodeError():
+            return f"not UTF-8 at byte {error.start}"
+        case _:  # an integer of thousands of digits
+            return "a number is out of range"
+
+
+class _InvalidJsonError(ValueError):
+    """JSON that Python's parser would accept."""
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     document = dict(pairs)
     if len(document) != len(pairs):
-        raise ValueError("a key occurs twice in one object")
+        raise _InvalidJsonError("a key occurs twice in one object")
     return document
 
 
 def _no_constant(constant: str) -> object:
-    raise ValueError(f"{constant} is not valid JSON")
+    raise _InvalidJsonError(f"{constant} is not valid JSON")
 
 
 def excerpt(body: bytes) -> str:

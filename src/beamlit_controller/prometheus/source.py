@@ -230,7 +230,10 @@ def _failure(error: Exception, hide: tuple[str, ...]) -> Missing:
     if isinstance(error, httpx2.ConnectError):
         why = http_answer.shown(system_errors.message(error), hide=hide)
         return Missing(Reason.CONNECTION_FAILED, f"can't connect: {why}")
-    return Missing(Reason.CONNECTION_FAILED, f"the connection broke: {said or type(error).__name__}")
+    return Missing(
+        Reason.CONNECTION_FAILED,
+        f"the connection broke: {said or http_answer.shown(system_errors.message(error), hide=hide)}",
+    )
 
 
 def _tls_error(error: BaseException | None) -> ssl.SSLError | None:

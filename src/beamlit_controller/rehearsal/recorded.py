@@ -45,8 +45,10 @@ def read(path: Path, metrics: Sequence[MetricSpec], *, replicas: int) -> Recorde
     """Read the file. A cell that is empty or not a number is a missing value. Raises ValueError and OSError."""
     try:
         return _read(path, metrics, replicas)
-    except (csv.Error, UnicodeError, OverflowError) as error:
+    except csv.Error as error:
         raise ValueError(f"{path}: no CSV in UTF-8: {error}") from None
+    except (UnicodeError, OverflowError):
+        raise ValueError(f"{path}: no CSV in UTF-8") from None
 
 
 def _read(path: Path, metrics: Sequence[MetricSpec], replicas: int) -> Recorded:

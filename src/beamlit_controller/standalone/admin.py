@@ -10,6 +10,7 @@ from urllib.parse import quote
 import httpx2
 import structlog
 
+from beamlit_controller.api import system_errors
 from beamlit_controller.controller.deadline import Deadline
 from beamlit_controller.standalone import sockets
 from beamlit_controller.standalone.endpoint_health import EndpointStatus
@@ -112,9 +113,11 @@ class Admin:
                 ):
                     answer = await client.request(method, f"http://admin{path}")
                     return answer.raise_for_status()
+        except httpx2.HTTPStatusError as error:
+            raise AdminError(f"{method} {path}: expected status 200, got {error.response.status_code}") from error
         except (httpx2.HTTPError, OSError) as error:
             kind = NotRunningError if isinstance(error, httpx2.ConnectError | FileNotFoundError) else AdminError
-            raise kind(f"{method} {path}: {type(error).__name__} {error}") from error
+            raise kind(f"{method} {path}: {system_errors.message(error)}") from error
 
 
 async def answered(ask: Callable[[], Awaitable[T]], *, period: float) -> T:
@@ -137,7 +140,7 @@ def _read(answer: httpx2.Response, take: Callable[[Any], T]) -> T:
     try:
         return take(answer.json())
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise AdminError(f"{answer.request.url.path}: unexpected response: {type(error).__name__} {error}") from error
+        raise AdminError(f"{answer.request.url.path}: expected JSON of Envoy, got another response") from error
 
 
 def _listeners(page: Any) -> dict[str, str]:  # noqa: ANN401 - Envoy's own JSON
