@@ -244,6 +244,21 @@ def test_renders(case: str) -> None:
     assert sorted(files) == sorted(path.name for path in (Path(__file__).parent / "golden" / case).iterdir())
 
 
+@pytest.mark.parametrize(("local_ipv6", "family"), [(False, "V4_PREFERRED"), (True, "AUTO")])
+def test_a_local_server_with_two_addresses_is_found_by_one_of_them(
+    local_ipv6: bool,  # noqa: FBT001 - a case
+    family: str,
+) -> None:
+    spec, params = CASES["taken_over"]
+
+    clusters = json.loads(config.files(spec, replace(params, local_ipv6=local_ipv6))["cds.json"])["resources"]
+
+    found = {
+        each["cluster_type"]["typed_config"]["dns_lookup_family"] for each in clusters if "llama-local" in str(each)
+    }
+    assert found == {family}
+
+
 @pytest.mark.system
 @pytest.mark.parametrize("case", CASES)
 def test_envoy_takes_every_rendered_file(case: str, tmp_path: Path) -> None:

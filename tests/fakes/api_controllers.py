@@ -131,16 +131,19 @@ class Controllers:
 
     def _running(self, pod: Json) -> Json:
         status = pod["status"]
-        ip = status.get("podIP") or self._address()
+        ips = status.get("podIPs") or [{"ip": each} for each in self._addresses_of_a_pod()]
         state = "True" if self.is_ready(pod) else "False"
         conditions = [{"type": kind, "status": "True"} for kind in ("PodScheduled", "Initialized")]
         conditions += [{"type": kind, "status": state} for kind in ("ContainersReady", "Ready")]
-        phase = {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}], "hostIP": "10.0.0.1"}
+        phase = {"phase": "Running", "podIP": ips[0]["ip"], "podIPs": ips, "hostIP": "10.0.0.1"}
         return {**status, **phase, "conditions": conditions}
 
-    def _address(self) -> str:
+    def _addresses_of_a_pod(self) -> Iterator[str]:
+        """Yield one address of each of the cluster's IP families."""
         self._addresses += 1
-        return f"10.244.{self._addresses // 250}.{self._addresses % 250 + 1}"
+        for family in self._server.store.families:
+            ipv4 = f"10.244.{self._addresses // 250}.{self._addresses % 250 + 1}"
+            yield ipv4 if family == "IPv4" else f"fd00:244::{self._addresses:x}"
 
     def _set(self, content: Json, status: Json) -> None:
         if content.get("status") != status:

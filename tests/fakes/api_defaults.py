@@ -1,21 +1,25 @@
 """The fields that the API server fills in or drops when it stores an object."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fakes.api_kinds import DEPLOYMENT, ENDPOINT_SLICE, MODEL_DEPLOYMENT, NAMESPACE, POD, SERVICE, Json, Kind
 from fakes.api_schema import SCHEMA, filled
 
 
-def fill(kind: Kind, content: Json) -> Json:
-    """Return the object as it is stored."""
+def fill(kind: Kind, content: Json, families: Sequence[str] = ("IPv4",)) -> Json:
+    """Return the object as it is stored by a cluster with these IP families."""
     whole = content if kind is ENDPOINT_SLICE else _bare(content, lists=not kind.custom)
     whole["metadata"] = _about(whole["metadata"])
     if kind is MODEL_DEPLOYMENT:
         return filled(SCHEMA, whole)
     if kind is SERVICE:
-        return {**whole, "spec": _service(whole), "status": {"loadBalancer": {}, **(whole.get("status") or {})}}
+        return {
+            **whole,
+            "spec": _service(whole, families),
+            "status": {"loadBalancer": {}, **(whole.get("status") or {})},
+        }
     if kind is DEPLOYMENT:
         return {**whole, "spec": _deployment(whole.get("spec") or {})}
     if kind is POD:
@@ -36,21 +40,24 @@ def _bare(node: Any, *, lists: bool) -> Any:  # noqa: ANN401 - any value
     return [_bare(each, lists=lists) for each in node] if isinstance(node, list) else node
 
 
-def _service(whole: Json) -> Json:
+def _service(whole: Json, families: Sequence[str]) -> Json:
     spec = dict(whole.get("spec") or {})
     spec["ports"] = [_service_port(each) for each in spec.get("ports") or ()]
     defaults = {"type": "ClusterIP", "sessionAffinity": "None", "internalTrafficPolicy": "Cluster"}
     if spec.get("type") == "ExternalName":
         return {"sessionAffinity": "None", **spec}
-    address = spec.get("clusterIP") or _address(whole)
-    families = {"ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack", "clusterIP": address, "clusterIPs": [address]}
-    return {**defaults, **families, **spec}
+    policy = spec.get("ipFamilyPolicy", "SingleStack")
+    has = spec.get("ipFamilies") or list(families[:1] if policy == "SingleStack" else families)
+    address = spec.get("clusterIP") or _address(whole, has[0])
+    all_addresses = [address, *(_address(whole, each) for each in has[1:] if address != "None")]
+    ip = {"ipFamilies": has, "ipFamilyPolicy": policy, "clusterIP": address, "clusterIPs": all_addresses}
+    return {**defaults, **ip, **spec}
 
 
-def _address(whole: Json) -> str:
+def _address(whole: Json, family: str) -> str:
     about = whole["metadata"]
     digest = hashlib.sha256(f"{about['namespace']}/{about['name']}/{about.get('uid')}".encode()).digest()
-    return f"10.96.{digest[0]}.{digest[1] % 254 + 1}"
+    return f"10.96.{digest[0]}.{digest[1] % 254 + 1}" if family == "IPv4" else f"fd00:96::{digest[0]:x}"
 
 
 def _service_port(port: Json) -> Json:

@@ -53,14 +53,16 @@ def _present(server: FakeApiServer, service: Json) -> list[Json]:
 
 
 def _slices(server: FakeApiServer, service: Json) -> Iterator[Json]:
-    """Yield one slice for each set of ports that the pods have; without pods one that is empty."""
-    groups: dict[str, list[Json]] = {}
-    for pod in _selected(server, service):
-        groups.setdefault(json.dumps(_ports(service, pod)), []).append(_endpoint(service, pod))
-    if not groups:
-        yield _slice(service, None, None)
-    for ports, endpoints in groups.items():
-        yield _slice(service, json.loads(ports), endpoints)
+    """Yield one slice for each IP family and set of ports that the pods have; without pods one that is empty."""
+    for family in service["spec"].get("ipFamilies") or ("IPv4",):
+        groups: dict[str, list[Json]] = {}
+        for pod in _selected(server, service):
+            if ips := _ips(pod, family):
+                groups.setdefault(json.dumps(_ports(service, pod)), []).append(_endpoint(service, pod, ips))
+        if not groups:
+            yield _slice(service, None, None, family)
+        for ports, endpoints in groups.items():
+            yield _slice(service, json.loads(ports), endpoints, family)
 
 
 def _selected(server: FakeApiServer, service: Json) -> Iterator[Json]:
@@ -87,21 +89,27 @@ def _number(target: int | str, pod: Json) -> int | None:
     return next((port["containerPort"] for port in ports if port.get("name") == target), None)
 
 
-def _endpoint(service: Json, pod: Json) -> Json:
+def _ips(pod: Json, family: str) -> list[str]:
+    status = pod["status"]
+    ips = [each["ip"] for each in status.get("podIPs") or ({"ip": status["podIP"]},)]
+    return [ip for ip in ips if (":" in ip) == (family == "IPv6")]
+
+
+def _endpoint(service: Json, pod: Json, ips: list[str]) -> Json:
     about, ending = pod["metadata"], is_terminating(pod)
     serving = is_ready(pod)
     ready = bool(service["spec"].get("publishNotReadyAddresses")) or (serving and not ending)
     return {
-        "addresses": [pod["status"]["podIP"]],
+        "addresses": ips,
         "conditions": {"ready": ready, "serving": serving, "terminating": ending},
         "nodeName": pod["spec"].get("nodeName", ""),
         "targetRef": {"kind": "Pod", "namespace": about["namespace"], "name": about["name"], "uid": about["uid"]},
     }
 
 
-def _slice(service: Json, ports: list[Json] | None, endpoints: list[Json] | None) -> Json:
+def _slice(service: Json, ports: list[Json] | None, endpoints: list[Json] | None, family: str) -> Json:
     about = service["metadata"]
-    digest = hashlib.sha256(f"{about['uid']}{ports}".encode()).hexdigest()[:5]
+    digest = hashlib.sha256(f"{about['uid']}{ports}{family}".encode()).hexdigest()[:5]
     owner = {"apiVersion": "v1", "kind": "Service", "name": about["name"], "uid": about["uid"]}
     return {
         "apiVersion": ENDPOINT_SLICE.api_version,
@@ -112,7 +120,7 @@ def _slice(service: Json, ports: list[Json] | None, endpoints: list[Json] | None
             "labels": {**(about.get("labels") or {}), NAME_LABEL: about["name"], MANAGED_LABEL: MANAGED_BY},
             "ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": True}],
         },
-        "addressType": "IPv4",
+        "addressType": family,
         "endpoints": endpoints,
         "ports": ports,
     }

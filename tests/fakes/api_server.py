@@ -8,7 +8,7 @@ import asyncio
 import json
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -53,9 +53,9 @@ class VirtualClock:
 
 
 class FakeApiServer:
-    """The server. While `down`, nobody answers; those in `cut_off` don't reach it."""
+    """The server of a cluster with these IP families. While `down`, nobody answers; those in `cut_off` don't reach it."""
 
-    def __init__(self, *namespaces: str) -> None:
+    def __init__(self, *namespaces: str, families: Sequence[str] = ("IPv4",)) -> None:
         self.clock = VirtualClock()
         self.faults = Faults()
         self.log: list[Logged] = []
@@ -63,7 +63,7 @@ class FakeApiServer:
         self.cut_off: set[str] = set()
         self.dead: set[str] = set()
         self.crashed = asyncio.Event()
-        self.store = Store(lambda: asyncio.get_running_loop().time())
+        self.store = Store(lambda: asyncio.get_running_loop().time(), families)
         self.answers = Answers(self.store, self.clock.now)
         self.watched: list[Watched] = []
         for name in namespaces or ("default", "models"):

@@ -1,6 +1,6 @@
 """The storage of the fake API server: objects, managed fields, and all changes in order."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from beamlit_controller.controller.latest import Latest
@@ -28,9 +28,10 @@ class Change:
 
 
 class Store:
-    """Objects by their key. `changes` is the last version; watches wait for another."""
+    """Objects by their key. `changes` is the last version; watches wait for another. `families` are the cluster's."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], families: Sequence[str] = ("IPv4",)) -> None:
+        self.families = tuple(families)
         self.version = 100
         self.oldest = 0
         self.changes: Latest[int] = Latest(0)

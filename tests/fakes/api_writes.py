@@ -112,7 +112,7 @@ class Writes:
         kept = {name: each for name, each in content.items() if name != "status" or not at.kind.has_status}
         whole = {**kept, "apiVersion": at.kind.api_version, "kind": at.kind.kind, "metadata": about}
         status = {"status": {"phase": "Pending", "qosClass": "BestEffort"}} if at.kind is POD else {}
-        after = api_defaults.fill(at.kind, {**whole, **status})
+        after = api_defaults.fill(at.kind, {**whole, **status}, self.store.families)
         api_rules.check(at, after)
         return after
 
@@ -147,7 +147,7 @@ class Writes:
         wanted, there = content.get("metadata") or {}, before.content
         api_rules.same_object(at, there, wanted, whole=whole)
         laid = api_rules.written(at, there, content)
-        after = api_defaults.fill(at.kind, {**laid, "metadata": api_rules.about(at, there, laid)})
+        after = api_defaults.fill(at.kind, {**laid, "metadata": api_rules.about(at, there, laid)}, self.store.families)
         api_rules.check(at, after)
         api_rules.immutable(at, there, after)
         return _counted(at, there, after)

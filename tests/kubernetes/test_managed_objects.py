@@ -88,3 +88,22 @@ def test_pods_that_went_leave_nothing_behind() -> None:
     kept.pod_changed(("models", "llama-local"), None)
 
     assert kept.pods(pod.key) == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "ips"),
+    [
+        ({}, ()),
+        ({"podIP": "10.0.0.1"}, ("10.0.0.1",)),
+        ({"podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "FD00:0::0A"}]}, ("10.0.0.1", "fd00::a")),
+        (
+            {"podIP": "fd00::a", "podIPs": [{"ip": "fd00::a"}, None, {"ip": 7}, {"ip": "10.0.0.1"}]},
+            ("fd00::a", "10.0.0.1"),
+        ),
+    ],
+)
+def test_a_pod_has_all_of_its_addresses_the_primary_one_first(status: object, ips: tuple[str, ...]) -> None:
+    pod = managed_objects.parse_pod({"metadata": ABOUT, "status": status})
+
+    assert pod.ips == ips
+    assert pod.ip == (ips[0] if ips else "")

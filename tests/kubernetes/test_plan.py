@@ -43,6 +43,27 @@ def test_the_gateway_listens_where_the_pods_do_and_is_called_by_the_services_por
     assert place == Plan({"app": "llama"}, 8000, ports, ipv6=False, labels=labels)
 
 
+@pytest.mark.parametrize(
+    ("families", "pods_have_ipv6", "listens_on_ipv6", "only_ipv6"),
+    [
+        (("IPv4",), False, False, False),
+        (("IPv4",), True, True, False),
+        (("IPv4", "IPv6"), False, True, False),
+        (("IPv6",), True, True, True),
+    ],
+)
+def test_the_gateway_listens_on_ipv6_where_its_pods_or_the_service_have_it(
+    families: tuple[str, ...],
+    pods_have_ipv6: bool,  # noqa: FBT001 - a case
+    listens_on_ipv6: bool,  # noqa: FBT001 - a case
+    only_ipv6: bool,  # noqa: FBT001 - a case
+) -> None:
+    place = plan(spec(), service(families=families), (), pods_have_ipv6=pods_have_ipv6)
+
+    assert isinstance(place, Plan)
+    assert (place.ipv6, place.only_ipv6) == (listens_on_ipv6, only_ipv6)
+
+
 def test_a_named_port_is_looked_up_in_the_pods() -> None:
     place = plan(spec("http"), service(), [{"http": 8080, "metrics": 9000}, {"http": 8080}])
 

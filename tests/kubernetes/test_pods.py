@@ -96,6 +96,27 @@ def test_only_ready_pods_are_endpoints_and_a_port_is_found_by_its_name() -> None
     assert [name for name, _, _ in kept.endpoints("models", APP, 9000)] == ["bare", "ready"]
 
 
+@pytest.mark.parametrize(
+    ("families", "address"),
+    [
+        ((), "10.1.2.3"),
+        (("IPv4",), "10.1.2.3"),
+        (("IPv6",), "fd00::3"),
+        (("IPv6", "IPv4"), "fd00::3"),
+        (("IPv4", "IPv6"), "10.1.2.3"),
+    ],
+)
+def test_a_pod_with_two_addresses_is_one_endpoint_at_the_address_that_the_service_leads_to(
+    families: tuple[str, ...], address: str
+) -> None:
+    dual = content()
+    dual["status"]["podIPs"] = [{"ip": "10.1.2.3"}, {"ip": "fd00:0::3"}]
+
+    assert list(store(dual).endpoints("models", APP, "http", families=families)) == [("one", address, 8000)]
+    assert store(dual).have_ipv6("models", APP)
+    assert not store(content()).have_ipv6("models", APP)
+
+
 def test_named_ports_are_those_of_pods_that_stay() -> None:
     going = content("going")
     going["metadata"] = {**going["metadata"], "deletionTimestamp": "2026-06-01T12:00:00Z"}

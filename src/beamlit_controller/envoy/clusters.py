@@ -36,17 +36,17 @@ def all_of(spec: OffloadSpec, params: GatewayParams) -> list[Message]:
         ),
         *(cluster for remote in spec.remotes for cluster in _remote_side(spec, remote, params)),
         *(chain.definition for chain in chains if chain.definition is not None),
-        *(_tcp_passthrough(*each) for each in params.tcp_passthrough),
+        *(_tcp_passthrough(params, *each) for each in params.tcp_passthrough),
         *tracing.clusters(params),
     ]
 
 
-def _tcp_passthrough(listen: str, server: str) -> Message:
+def _tcp_passthrough(params: GatewayParams, listen: str, server: str) -> Message:
     """Return the model's own servers at another port, whose traffic the gateway passes through without parsing it."""
     name = listeners.passthrough_name(listen)
     return {
         "name": name,
-        **_found_by_dns(server),
+        **_found_by_dns(params, server),
         "connect_timeout": "1s",
         "lb_policy": "LEAST_REQUEST",
         "circuit_breakers": upstream.UNLIMITED,
@@ -54,13 +54,14 @@ def _tcp_passthrough(listen: str, server: str) -> Message:
     }
 
 
-def _found_by_dns(*servers: str) -> Message:
-    """Discover each server by its name, using IPv6 addresses only if there is no IPv4 address.
+def _found_by_dns(params: GatewayParams, *servers: str) -> Message:
+    """Discover each server by its name, using IPv6 addresses only if there is no IPv4 address, or the other way round.
 
-    Each address of a name counts as a server. A name such as `localhost` has both, but many servers listen on IPv4
-    alone.
+    Each address of a name counts as a server, so a server with addresses of both families must be found by one of them.
+    A name such as `localhost` has both, but many servers listen on IPv4 alone.
     """
-    return upstream.discovery(servers, dns_refresh_rate="1s", dns_jitter="0s", dns_lookup_family="V4_PREFERRED")
+    family = "AUTO" if params.local_ipv6 else "V4_PREFERRED"  # AUTO is IPv6 first, then IPv4
+    return upstream.discovery(servers, dns_refresh_rate="1s", dns_jitter="0s", dns_lookup_family=family)
 
 
 def _remote_side(spec: OffloadSpec, backend: RemoteBackend, params: GatewayParams) -> list[Message]:
@@ -117,7 +118,7 @@ def _local(name: str, params: GatewayParams, *, panic: Message, ejections: Messa
     ]
     return {
         "name": name,
-        **_found_by_dns(*params.local),
+        **_found_by_dns(params, *params.local),
         # A server on the same network accepts immediately or is gone, and the next one can be tried.
         "connect_timeout": "0.25s",
         "per_connection_buffer_limit_bytes": upstream.MOST_BUFFERED,

@@ -18,7 +18,8 @@ class GatewayParams:
     a loopback address. `shares` is the RTDS server, whose certificate is verified with `shares_ca` (PEM) and which gets
     `shares_token`; without them the connection is not encrypted.
 
-    `local` are the model's servers, by address or DNS name. `directory` has the rendered files, and `secrets` the files
+    `local` are the model's servers, by address or DNS name; with `local_ipv6` their IPv6 addresses are used before their
+    IPv4 addresses. `directory` has the rendered files, and `secrets` the files
     `NAME/KEY`, as Envoy sees them; `mounted` tells that they are Kubernetes volumes. `access_log` is a file, "" for
     none. `gateways` is how many gateways share the model's requests. `system_ca` verifies a remote without a CA of its
     own.
@@ -48,6 +49,7 @@ class GatewayParams:
     descriptors: int = 0
     otlp: OtlpSettings | None = None
     metadata_server: str = "169.254.169.254:80"
+    local_ipv6: bool = False
 
     def __post_init__(self) -> None:
         for text in (

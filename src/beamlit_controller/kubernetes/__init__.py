@@ -28,7 +28,7 @@ The status
 Watching
 - `store`: all caches; `watches` fills them through `reflector`; `index`: models by what they depend on
 - `models`: ModelDeployments, their specs and recorded decisions; `last_good`: the last good specs
-- `services`, `pods`, `autoscalers`, `managed_objects`: the other caches
+- `services`, `pods`, `autoscalers`, `managed_objects`: the other caches; `pod_addresses`: IP addresses, also of dual-stack pods
 - `list_chunks`, `watch_lines`, `watch_events`, `skipped_objects`, `fields`: bounded and tolerant parsing
 
 Reading metrics

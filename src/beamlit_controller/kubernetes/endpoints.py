@@ -26,7 +26,9 @@ class MetricEndpoints:
         service = self._store.service(namespace, name)
         if service is None or not service.selector:
             return _missing(namespace, name, _no_selector(service))
-        found = self._store.pods.endpoints(namespace, service.pod_selector, given.target_port)
+        found = self._store.pods.endpoints(
+            namespace, service.pod_selector, given.target_port, families=service.families
+        )
         endpoints = {f"[{host}]:{port}" if ":" in host else f"{host}:{port}": pod for pod, host, port in found}
         if endpoints:
             return endpoints

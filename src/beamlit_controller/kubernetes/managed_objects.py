@@ -9,7 +9,7 @@ from typing import Any
 
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.spec import ModelKey
-from beamlit_controller.kubernetes import fields
+from beamlit_controller.kubernetes import fields, pod_addresses
 from beamlit_controller.kubernetes.gateway_objects import CONFIG_ANNOTATION, GATEWAY_LABEL, STATS_NAME
 from beamlit_controller.kubernetes.paths import CONFIG_MAPS, SERVICES, Resource
 from beamlit_controller.kubernetes.service_patches import SelectorLabels, is_gateway_value
@@ -42,7 +42,10 @@ class ManagedObject:
 
 @dataclass(frozen=True, slots=True)
 class GatewayPod:
-    """A gateway pod. `gateway_labels` are the labels that a taken-over Service selects; `ports` are (name, number)."""
+    """A gateway pod. `gateway_labels` are the labels that a taken-over Service selects; `ports` are (name, number).
+
+    `ip` is the primary address; a pod of a dual-stack cluster has another one in `other_ips`.
+    """
 
     key: ModelKey
     name: str
@@ -55,6 +58,12 @@ class GatewayPod:
     stats_port: int = 0
     gateway_labels: SelectorLabels = ()
     ports: tuple[tuple[str, int], ...] = ()
+    other_ips: tuple[str, ...] = ()
+
+    @property
+    def ips(self) -> tuple[str, ...]:
+        """All addresses of the pod, as `pod_addresses.canonical` spells them; none before it has a network."""
+        return (self.ip, *self.other_ips) if self.ip else ()
 
 
 def parse(resource: Resource) -> Callable[[Json], ManagedObject]:
@@ -82,13 +91,14 @@ def parse_pod(content: Json) -> GatewayPod:
     """Parse a gateway pod."""
     about, status = fields.mapping(content.get("metadata")), fields.mapping(content.get("status"))
     ports = _ports(fields.mapping(content.get("spec")))
+    ip, *other_ips = pod_addresses.parse(status) or ("",)
     return GatewayPod(
         key=_key(about),
         name=fields.text(about.get("name")),
         uid=fields.text(about.get("uid")),
         version=fields.text(about.get("resourceVersion")),
         config=fields.annotation(about, CONFIG_ANNOTATION, longest=_LONGEST_DIGEST),
-        ip=fields.text(status.get("podIP")),
+        ip=ip,
         ready=_is_ready(status),
         deleting=about.get("deletionTimestamp") is not None,
         stats_port=dict(ports).get(STATS_NAME, 0),
@@ -96,6 +106,7 @@ def parse_pod(content: Json) -> GatewayPod:
             (key, value) for key, value in fields.pairs(about.get("labels")) if is_gateway_value(value)
         ),
         ports=ports,
+        other_ips=tuple(other_ips),
     )
 
 

@@ -12,6 +12,7 @@ from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import OffloadSpec, RoutingMode
 from beamlit_controller.kubernetes import gateway_objects, service_patches
 from beamlit_controller.kubernetes.gateway_objects import STATS_NAME, Ports
+from beamlit_controller.kubernetes.pod_addresses import IPV6
 from beamlit_controller.kubernetes.services import Service
 
 STATS_PORT = 9902
@@ -21,8 +22,9 @@ STATS_PORT = 9902
 class Plan:
     """How the gateway fits in: the labels and port of the model's pods, and its own ports.
 
-    With `client_ip_affinity` all requests of a client go to the same pod. `labels` are extra labels of the gateway's
-    pods.
+    With `ipv6` the gateway listens on IPv6 too; with `only_ipv6` the Service leads clients to the pods' IPv6 addresses
+    alone. With `client_ip_affinity` all requests of a client go to the same pod. `labels` are extra labels of the
+    gateway's pods.
     """
 
     selector: Mapping[str, str]
@@ -31,6 +33,7 @@ class Plan:
     ipv6: bool
     client_ip_affinity: bool = False
     labels: tuple[tuple[str, str], ...] = ()
+    only_ipv6: bool = False
 
 
 NamedPorts = Iterable[Mapping[str, int]]
@@ -40,8 +43,19 @@ NOT_YET = frozenset({Reason.NO_PODS})
 """Reasons that may go away by themselves: no plan can be made yet."""
 
 
-def plan(spec: OffloadSpec, service: Service | None, named_ports: NamedPorts, *, owner: str = "") -> Plan | Missing:
-    """Plan the gateway; Missing if that is not possible. `owner` is the model's uid."""
+def plan(
+    spec: OffloadSpec,
+    service: Service | None,
+    named_ports: NamedPorts,
+    *,
+    owner: str = "",
+    pods_have_ipv6: bool = False,
+) -> Plan | Missing:
+    """Plan the gateway; Missing if that is not possible. `owner` is the model's uid.
+
+    A gateway listens on IPv6 wherever pods have it, even if the Service does not: the kubelet's probes go to the primary
+    address of a pod, and NAME-gateway has both families.
+    """
     refusal = _refusal(spec, service)
     if refusal is not None or service is None or spec.service is None:
         return refusal or Missing(Reason.SERVICE_NOT_FOUND, "spec.serviceRef: expected the Service that clients use")
@@ -52,13 +66,15 @@ def plan(spec: OffloadSpec, service: Service | None, named_ports: NamedPorts, *,
         return port
     # They exist in either mode, so that a change of the mode restarts no pod.
     labels = service_patches.taken_over_selector(service.selector, service_patches.gateway_value(owner))
+    selector = dict(service.selector)
+    ipv6, only_ipv6 = pods_have_ipv6 or IPV6 in service.families, service.families == (IPV6,)
     if spec.routing is RoutingMode.SERVICE:
         ports = Ports(front=port, stats=_free({port}), service=_service_port(service, {wanted, port}) or port)
-        return Plan(dict(service.selector), port, ports, service.ipv6, labels=labels)
+        return Plan(selector, port, ports, ipv6, labels=labels, only_ipv6=only_ipv6)
     taken = _taken_ports(service, port, pods)
     if isinstance(taken, Missing):
         return taken
-    return Plan(dict(service.selector), port, taken, service.ipv6, service.client_ip_affinity, labels)
+    return Plan(selector, port, taken, ipv6, service.client_ip_affinity, labels, only_ipv6)
 
 
 def _refusal(spec: OffloadSpec, service: Service | None) -> Missing | None:

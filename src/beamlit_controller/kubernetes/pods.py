@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from beamlit_controller.core import quantity
 from beamlit_controller.core.metric_spec import Operator, Selector
 from beamlit_controller.core.signals import Container, Pod, Ready
-from beamlit_controller.kubernetes import fields
+from beamlit_controller.kubernetes import fields, pod_addresses
 
 Json = dict[str, Any]
 NamespacedName = tuple[str, str]
@@ -24,12 +24,18 @@ Labels = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class KnownPod:
-    """A pod: the fields for the HPA's rules, its labels, address and ports."""
+    """A pod: the fields for the HPA's rules, its labels, addresses and ports. `ip` is the primary address."""
 
     pod: Pod
     labels: Labels
     ip: str = ""
     ports: tuple[tuple[str, int], ...] = ()
+    other_ip: str = ""
+
+    @property
+    def ips(self) -> tuple[str, ...]:
+        """All addresses of the pod: a pod of a dual-stack cluster has two."""
+        return tuple(each for each in (self.ip, self.other_ip) if each)
 
     @property
     def ready(self) -> bool:
@@ -52,7 +58,8 @@ def parse(content: Json) -> KnownPod:
         requests=_amounts(fields.mapping(spec.get("resources")).get("requests")),
         overhead=_amounts(spec.get("overhead")),
     )
-    return KnownPod(pod, _labels(about.get("labels")), fields.text(status.get("podIP")), _ports(spec))
+    ip, other_ip, *_ = (*pod_addresses.parse(status), "", "")
+    return KnownPod(pod, _labels(about.get("labels")), ip, _ports(spec), other_ip)
 
 
 def _ready(status: Json) -> Ready | None:
@@ -101,12 +108,19 @@ class Pods:
         """Return the named ports of each matching pod that is not terminating."""
         return (dict(known.ports) for known in self.known(namespace, selector) if not known.pod.deleting)
 
-    def endpoints(self, namespace: str, selector: Selector, port: int | str) -> Iterator[tuple[str, str, int]]:
-        """Yield name, address and port number of each matching pod that is ready."""
+    def have_ipv6(self, namespace: str, selector: Selector) -> bool:
+        """Return whether a matching pod has an IPv6 address."""
+        known = self.known(namespace, selector)
+        return any(pod_addresses.family(ip) == pod_addresses.IPV6 for pod in known for ip in pod.ips)
+
+    def endpoints(
+        self, namespace: str, selector: Selector, port: int | str, *, families: Iterable[str] = ()
+    ) -> Iterator[tuple[str, str, int]]:
+        """Yield name, address and port number of each matching pod that is ready; one address, of the first family it has."""
         for known in self.known(namespace, selector):
             number = port if isinstance(port, int) else dict(known.ports).get(port)
             if known.ready and known.ip and number is not None:
-                yield known.pod.name, known.ip, number
+                yield known.pod.name, pod_addresses.preferred(known.ips, families), number
 
     def _candidates(self, namespace: str, selector: Selector) -> Iterable[str]:
         """Return the shortest list of pod names that contains all matches."""

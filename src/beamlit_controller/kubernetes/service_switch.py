@@ -11,7 +11,7 @@ from datetime import datetime
 
 import structlog
 
-from beamlit_controller.kubernetes import managed_objects, service_patches
+from beamlit_controller.kubernetes import managed_objects, pod_addresses, service_patches
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer, Json
 from beamlit_controller.kubernetes.managed_objects import GatewayPod
 from beamlit_controller.kubernetes.models import FINALIZER, Stored
@@ -72,14 +72,14 @@ async def remove_finalizer(server: ApiServer, stored: Stored) -> None:
 
 
 async def endpoints_are_gateway(server: ApiServer, namespace: str, name: str, pods: Collection[GatewayPod]) -> bool:
-    """Return whether the Service has ready endpoints, and all of them are gateway pods."""
+    """Return whether the Service has ready endpoints, of whatever IP family, and all of them are gateway pods."""
     found = await _endpoints(server, namespace, name)
-    return bool(found) and found <= {pod.ip for pod in pods if pod.ip}
+    return bool(found) and found <= _addresses(pods)
 
 
 async def endpoints_exclude_gateway(server: ApiServer, namespace: str, name: str, pods: Collection[GatewayPod]) -> bool:
     """Return whether none of the Service's ready endpoints is a gateway pod."""
-    return not await _endpoints(server, namespace, name) & {pod.ip for pod in pods if pod.ip}
+    return not await _endpoints(server, namespace, name) & _addresses(pods)
 
 
 async def _add_finalizer(server: ApiServer, stored: Stored) -> None:
@@ -97,7 +97,13 @@ async def _write(server: ApiServer, service: Service, patch: Json) -> int:
 
 async def _endpoints(server: ApiServer, namespace: str, name: str) -> set[str]:
     query = (("labelSelector", f"kubernetes.io/service-name={name}"),)
-    return set(_ready_addresses(await server.get(ENDPOINT_SLICES.collection(namespace), query)))
+    found = await server.get(ENDPOINT_SLICES.collection(namespace), query)
+    return {pod_addresses.canonical(each) for each in _ready_addresses(found)}
+
+
+def _addresses(pods: Collection[GatewayPod]) -> set[str]:
+    """Return the addresses of pods. They identify endpoints, because slices that users write have no targetRef."""
+    return {ip for pod in pods for ip in pod.ips}
 
 
 def _ready_addresses(slices: Json) -> Iterator[str]:

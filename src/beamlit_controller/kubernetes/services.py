@@ -10,7 +10,7 @@ from typing import Any
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.metric_spec import Selector
 from beamlit_controller.core.spec import ModelKey
-from beamlit_controller.kubernetes import fields, service_patches
+from beamlit_controller.kubernetes import fields, pod_addresses, service_patches
 from beamlit_controller.kubernetes.service_patches import SelectorAnnotations, SelectorLabels
 
 Json = dict[str, Any]
@@ -33,7 +33,7 @@ class Service:
     `selector` is what the user wrote, even while the Service is taken over; `current_selector` is the live selector. `selector_unknown`
     tells that the user's selector can't be determined from the Service. `takeover_annotations` are our annotations. `local_traffic_policy`
     names the traffic policy that is Local, "" if none is. `publish_not_ready_addresses` is `publishNotReadyAddresses`. `addresses` are
-    the Service's own.
+    the Service's own. `families` are its `ipFamilies`, the primary one first.
     """
 
     namespace: str
@@ -43,7 +43,6 @@ class Service:
     ports: tuple[ServicePort, ...]
     type: str = "ClusterIP"
     headless: bool = False
-    ipv6: bool = False
     version: str = ""
     current_selector: SelectorLabels = ()
     selector_unknown: bool = False
@@ -52,6 +51,7 @@ class Service:
     local_traffic_policy: str = ""
     publish_not_ready_addresses: bool = False
     addresses: tuple[str, ...] = field(default=(), compare=False)
+    families: tuple[str, ...] = ()
 
     @property
     def pod_selector(self) -> Selector:
@@ -78,7 +78,6 @@ def parse(content: Json) -> Service:
         ports=tuple(port for each in fields.mappings(spec.get("ports")) if (port := _port(each)) is not None),
         type=fields.text(spec.get("type"), "ClusterIP"),
         headless=spec.get("clusterIP") == "None",
-        ipv6="IPv6" in fields.texts(spec.get("ipFamilies")),
         version=fields.text(about.get("resourceVersion")),
         current_selector=present,
         selector_unknown=meant is None,
@@ -86,7 +85,8 @@ def parse(content: Json) -> Service:
         client_ip_affinity=spec.get("sessionAffinity") == "ClientIP",
         local_traffic_policy=next((policy for policy in _POLICIES if spec.get(policy) == "Local"), ""),
         publish_not_ready_addresses=bool(spec.get("publishNotReadyAddresses")),
-        addresses=tuple(_addresses(content)),
+        addresses=tuple(map(pod_addresses.canonical, _addresses(content))),
+        families=tuple(fields.texts(spec.get("ipFamilies"))),
     )
 
 

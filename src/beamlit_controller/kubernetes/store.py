@@ -19,6 +19,7 @@ from beamlit_controller.kubernetes import (
     models,
     paths,
     plan,
+    pod_addresses,
     pods,
     services,
 )
@@ -217,7 +218,13 @@ class Store:
             stored=common.stored,
             model=common.model,
             service=service,
-            plan=plan.plan(spec, service, named, owner=common.stored.uid),
+            plan=plan.plan(
+                spec,
+                service,
+                named,
+                owner=common.stored.uid,
+                pods_have_ipv6=self._have_ipv6(common, service),
+            ),
             taken_over=common.taken_over,
             objects=common.objects,
             pods=common.pods,
@@ -226,6 +233,14 @@ class Store:
             local=self._health(spec, service),
             autoscaler=self._autoscalers.of(spec.key, spec.source),
         )
+
+    def _have_ipv6(self, common: Snapshot, service: Service | None) -> bool:
+        """Return whether pods of the gateway or, before there are any, of the model have an IPv6 address."""
+        if any(pod_addresses.family(ip) == pod_addresses.IPV6 for pod in common.pods for ip in pod.ips):
+            return True
+        if service is None or not service.selector:
+            return False
+        return self.pods.have_ipv6(service.namespace, service.pod_selector)
 
     def _health(self, spec: OffloadSpec, service: Service | None) -> LocalHealth:
         if service is None or not service.selector:

@@ -84,4 +84,5 @@ class EnvoyFiles:
             otlp=self._options.settings.otlp,
             shares_ca=self._ca,
             shares_token=self._tokens.token_of(str(spec.key)),
+            local_ipv6=plan.only_ipv6,
         )
