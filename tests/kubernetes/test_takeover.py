@@ -11,6 +11,7 @@ from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.kubernetes import service_patches, services, takeover
 from beamlit_controller.kubernetes.managed_objects import GatewayPod
+from beamlit_controller.kubernetes.reverts import NO_REVERTS, LastWrite, Reverts
 from beamlit_controller.kubernetes.service_patches import SelectorAnnotations
 from beamlit_controller.kubernetes.services import Service
 from beamlit_controller.kubernetes.takeover import Action, Observation, TakeoverDecision, decide
@@ -240,6 +241,33 @@ def test_after_three_reverts_in_an_hour_the_service_is_left_to_who_writes_it() -
         3,
     )
     assert acts(noted, now=NOW + timedelta(minutes=4)) == (Action.NOTHING, Reason.SERVICE_CONTESTED)
+
+
+def test_one_key_that_is_set_back_is_a_revert_and_a_gateway_of_an_earlier_model_is_none() -> None:
+    assert len(decide(observed(service((("app", OURS), ("tier", "web")), NOTED))).reverted) == 1
+    assert decide(observed(service((("app", OURS), ("tier", "db")), NOTED))).reverted == ()
+    assert decide(observed(service((("app", OTHERS), ("tier", OTHERS)), NOTED))).reverted == ()
+    assert decide(observed(service((("app", OTHERS), ("tier", "web")), NOTED))).reverted == ()
+
+
+def test_a_selector_without_annotations_is_a_revert_only_if_this_process_wrote_another_one_for_this_service() -> None:
+    last = LastWrite("s1", 1, USERS, NO_REVERTS)
+
+    assert decide(observed(service())).reverted == ()
+    assert decide(observed(service(), last_write=last)).reverts == Reverts(
+        (NOW,), "replaced the whole Service, without the annotations", annotations_lost=True
+    )
+    assert decide(observed(service(), last_write=replace(last, replaced=()))).reverted == ()
+    assert decide(observed(service((("app", "new"),)), last_write=last)).reverted == ()
+
+
+def test_reverts_whose_annotations_are_lost_count_beside_those_that_are_noted() -> None:
+    before = Reverts((NOW - timedelta(minutes=2), NOW - timedelta(minutes=1)))
+
+    step = decide(observed(service(), last_write=LastWrite("s1", 1, USERS, before)))
+
+    assert (step.action, step.why.reason) == (Action.NOTHING, Reason.SERVICE_CONTESTED)
+    assert step.reverted == (*before.times, NOW)
 
 
 def test_an_hour_after_the_reverts_or_once_they_are_forgotten_it_is_tried_again() -> None:

@@ -108,6 +108,16 @@ def test_metrics_that_could_not_be_read_before_are_no_fault_of_it() -> None:
     assert with_metrics(with_metrics(taken, 5, readable=False), 66, readable=False).blamed_generation is None
 
 
+def test_what_was_written_counts_only_for_the_same_service_and_generation() -> None:
+    memory = takeover_memory.wrote(TakeoverMemory(), HELD, generation=1, replaced=HELD.selector)
+
+    last = takeover_memory.last_write(memory, HELD, generation=1)
+    assert last is not None
+    assert last.replaced == (("app", "llama"),)
+    assert takeover_memory.last_write(memory, HELD, generation=2) is None
+    assert takeover_memory.last_write(memory, replace(HELD, uid="s2"), generation=1) is None
+
+
 def test_a_last_pod_that_leaves_is_remembered_until_it_is_gone() -> None:
     leaving = takeover_memory.draining(takeover_memory.draining(TakeoverMemory(), [POD], now=7), [POD], now=9)
 

@@ -10,6 +10,7 @@ Reconciling, on the leader
 
 The user's Service
 - `takeover`: decides whether it is taken over (pure); `observation` gathers the input, `takeover_memory` remembers it
+- `reverts`: when other writers undo the takeover, and when to leave the Service to them (pure)
 - `service_switch`: writes the takeover and the restoration; `service_patches`: the patches and annotations
 - `gateway_probe`: whether the gateway's pods reach the model
 

@@ -19,7 +19,7 @@ from beamlit_controller.kubernetes import snapshot as snapshots
 from beamlit_controller.kubernetes.managed_objects import GatewayPod
 from beamlit_controller.kubernetes.services import Service
 from beamlit_controller.kubernetes.snapshot import Snapshot
-from beamlit_controller.kubernetes.takeover import Observation
+from beamlit_controller.kubernetes.takeover import Action, Observation
 from beamlit_controller.kubernetes.takeover_memory import LastRead, TakeoverMemory
 
 MOST_ASKED: Final = 100
@@ -70,8 +70,13 @@ class Observer:
             pending=waits,
             unready_for=_since(memory.unready_since, now),
             ready_for=_since(memory.ready_since, now),
+            last_write=takeover_memory.last_write(memory, service, generation=spec.generation),
         )
-        return replace(memory, decision=takeover.decide(observation))
+        decision = takeover.decide(observation)
+        memory = replace(memory, decision=decision)
+        if decision.action is Action.NOTHING and not decision.taken:
+            return takeover_memory.wrote(memory, service, generation=spec.generation)
+        return memory
 
     def taken_over(
         self, snapshot: Snapshot, memory: TakeoverMemory, service: Service, *, version: int
@@ -79,9 +84,16 @@ class Observer:
         """Return the memory after the Service was written to select the gateway."""
         now, anew = asyncio.get_running_loop().time(), not takeover.is_taken_over(service, snapshot.gateway_value)
         read = self._last_read(snapshot.key)
+        memory = takeover_memory.wrote(memory, service, generation=_generation(snapshot), replaced=service.selector)
         return takeover_memory.taken_over(
             memory, version=version, anew=anew, readable=read is not None and read.readable, now=now
         )
+
+    @staticmethod
+    def restored(snapshot: Snapshot, memory: TakeoverMemory, service: Service, *, version: int) -> TakeoverMemory:
+        """Return the memory after the Service was written not to select the gateway."""
+        memory = takeover_memory.wrote(memory, service, generation=_generation(snapshot))
+        return takeover_memory.restored(memory, version=version)
 
     async def _probe_pods(self, snapshot: Snapshot, memory: TakeoverMemory, service: Service) -> TakeoverMemory:
         """Probe the serving pods that have not reached the model yet."""
@@ -104,6 +116,10 @@ def _blocked(snapshot: Snapshot, memory: TakeoverMemory, spec: OffloadSpec, serv
         return snapshot.plan
     absent = snapshots.absence(spec, snapshot)
     return absent or takeover_memory.metrics_lost(memory, service, generation=spec.generation)
+
+
+def _generation(snapshot: Snapshot) -> int:
+    return snapshot.model.spec.generation if snapshot.model.spec else 0
 
 
 def _since(began: float | None, now: float) -> timedelta | None:

@@ -146,7 +146,7 @@ class GatewayPass:
             if decision.action is Action.RESTORE and error.code != CONFLICT:
                 state.service = ServiceState(taken=True, why=_refused("it can't be restored", error))
             raise
-        state.takeover = takeover_memory.restored(state.takeover, version=version)
+        state.takeover = self._observer.restored(snapshot, state.takeover, snapshot.service, version=version)
         state.service, state.confirmed = ServiceState(taken=False, why=decision.why), ""
         if decision.action is Action.RESTORE:
             log.info(

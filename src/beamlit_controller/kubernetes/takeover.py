@@ -4,15 +4,16 @@ Every decision starts from what the Service itself says (selector and annotation
 crash continues where the last one stopped, and no step is done twice.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
-from beamlit_controller.kubernetes import service_patches
+from beamlit_controller.kubernetes import reverts
 from beamlit_controller.kubernetes.managed_objects import GatewayPod
+from beamlit_controller.kubernetes.reverts import NO_REVERTS, LastWrite, Reverts
 from beamlit_controller.kubernetes.services import Service
 
 UNREADY_GRACE = timedelta(seconds=10)
@@ -21,11 +22,6 @@ NO_PODS_GRACE = timedelta(seconds=2)
 """The same if there is no pod that could become ready again."""
 RECOVERY = timedelta(seconds=30)
 """How long the gateway must be ready before a Service restored because it failed is taken over again."""
-MAX_REVERTS = 3
-REVERT_WINDOW = timedelta(hours=1)
-"""After `MAX_REVERTS` reverts within this time, the Service is left as others write it."""
-SKEW = timedelta(minutes=5)
-"""A recorded revert that is further in the future than this was not written by a controller, and is ignored."""
 
 
 class Action(Enum):
@@ -45,6 +41,7 @@ class Observation:
     `gateway_value` is this gateway's label value, `other_values` those of other models with the same Service. `blocked` is the reason
     if the Service must not be taken over, `pending` the reason if it can't be yet. `unready_for` is for how long no gateway pod
     has been ready, None if one is; `ready_for` is for how long they have been ready again, None if they never failed.
+    `last_write` is what this process last wrote to the Service for this spec, None if nothing.
     """
 
     service: Service
@@ -57,11 +54,12 @@ class Observation:
     pending: Missing | None = None
     unready_for: timedelta | None = None
     ready_for: timedelta | None = None
+    last_write: LastWrite | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TakeoverDecision:
-    """What to write, why, and when to look again. `reverted` are the times of recent reverts.
+    """What to write, why, and when to look again. `reverts` are the recent reverts by others.
 
     `taken` tells whether the Service is supposed to route through the gateway afterwards.
     """
@@ -70,7 +68,12 @@ class TakeoverDecision:
     taken: bool
     why: Missing
     requeue_after: timedelta | None = None
-    reverted: tuple[datetime, ...] = ()
+    reverts: Reverts = NO_REVERTS
+
+    @property
+    def reverted(self) -> tuple[datetime, ...]:
+        """The times of recent reverts, to be noted on the Service."""
+        return self.reverts.times
 
 
 def decide(observation: Observation) -> TakeoverDecision:
@@ -107,42 +110,35 @@ def is_serving(pod: GatewayPod, service: Service, value: str) -> bool:
 def _while_taken_over(observation: Observation) -> TakeoverDecision:
     """Decide for a Service that selects the gateway."""
     service, pods = observation.service, observation.pods
+    found = _reverts(observation)
     if service.selector_unknown:
         unknown = (
             f"Service {service.name} selects the gateway, and its original selector is unknown: set its spec.selector"
         )
         return TakeoverDecision(Action.NOTHING, taken=True, why=Missing(Reason.SERVICE_UNSUITABLE, unknown))
-    if observation.blocked is not None:
-        return TakeoverDecision(
-            Action.RESTORE, taken=False, why=observation.blocked, reverted=service.takeover_annotations.reverted
-        )
+    noted = (
+        service.takeover_annotations.original == service.selector
+        and service.takeover_annotations.taken_by == observation.key
+    )
+    blocked = observation.blocked or (None if noted else reverts.contested(service, found))
+    if blocked is not None:
+        return TakeoverDecision(Action.RESTORE, taken=False, why=blocked, reverts=found)
     if any(is_serving(pod, service, observation.gateway_value) and not serves_ports(pod, service) for pod in pods):
         why = Missing(
             Reason.GATEWAY_STARTING, "restored: a pod of the gateway does not serve all ports of the Service yet"
         )
-        return TakeoverDecision(Action.RESTORE, taken=False, why=why, reverted=service.takeover_annotations.reverted)
+        return TakeoverDecision(Action.RESTORE, taken=False, why=why, reverts=found)
     failed = _failed(observation)
     if failed is not None and observation.unready_for is not None:
         grace = UNREADY_GRACE if pods else NO_PODS_GRACE
         if observation.unready_for >= grace:
-            return TakeoverDecision(
-                Action.RESTORE, taken=False, why=failed, reverted=service.takeover_annotations.reverted
-            )
+            return TakeoverDecision(Action.RESTORE, taken=False, why=failed, reverts=found)
         return TakeoverDecision(Action.NOTHING, taken=True, why=failed, requeue_after=grace - observation.unready_for)
     why = Missing(
         Reason.SERVICE_TAKEN,
         f"Service {service.name} routes through the gateway; existing connections are not affected",
     )
-    noted = (
-        service.takeover_annotations.original == service.selector
-        and service.takeover_annotations.taken_by == observation.key
-    )
-    return TakeoverDecision(
-        Action.NOTHING if noted else Action.TAKE_OVER,
-        taken=True,
-        why=why,
-        reverted=service.takeover_annotations.reverted,
-    )
+    return TakeoverDecision(Action.NOTHING if noted else Action.TAKE_OVER, taken=True, why=why, reverts=found)
 
 
 def _while_not_taken_over(observation: Observation) -> TakeoverDecision:
@@ -150,55 +146,45 @@ def _while_not_taken_over(observation: Observation) -> TakeoverDecision:
     service = observation.service
     if any(value in observation.other_values for _, value in service.current_selector):
         return TakeoverDecision(Action.NOTHING, taken=False, why=observation.blocked or _held_by_another(service))
-    reverted = _reverted(observation)
+    found = _reverts(observation)
     waits = (
         observation.blocked
-        or _contested(service, reverted)
+        or reverts.contested(service, found)
         or _failed(observation)
         or observation.pending
         or _recovering(observation)
     )
     if waits is None:
         why = Missing(Reason.SERVICE_TAKEN, f"Service {service.name} routes through the gateway")
-        return TakeoverDecision(Action.TAKE_OVER, taken=True, why=why, reverted=reverted)
-    again = _again(observation, waits, reverted)
+        return TakeoverDecision(Action.TAKE_OVER, taken=True, why=why, reverts=found)
+    again = _again(observation, waits, found)
     if service.is_taken_over:
         act = Action.NOTHING if service.selector_unknown else Action.RESTORE
     else:
-        act = (
-            Action.NOTE
-            if service.takeover_annotations.taken_by or service.takeover_annotations.reverted != reverted
-            else Action.NOTHING
-        )
-    return TakeoverDecision(act, taken=False, why=waits, requeue_after=again, reverted=reverted)
+        act = Action.NOTE if _is_outdated(service, found) else Action.NOTHING
+    return TakeoverDecision(act, taken=False, why=waits, requeue_after=again, reverts=found)
+
+
+def _is_outdated(service: Service, found: Reverts) -> bool:
+    """Return whether the annotations of a Service that is not taken over have to change.
+
+    Reverts are not noted for a writer that removes annotations: it would remove them again, perhaps at once.
+    """
+    noted = service.takeover_annotations
+    return bool(noted.taken_by) or (noted.reverted != found.times and not found.annotations_lost)
 
 
 def _held_by_another(service: Service) -> Missing:
     return Missing(Reason.SERVICE_HELD, f"Service {service.name} is still taken over by another ModelDeployment")
 
 
-def _reverted(observation: Observation) -> tuple[datetime, ...]:
-    """Return the times of recent reverts: writes of the original selector. A new selector is an edit, not a revert."""
-    service, noted = observation.service, observation.service.takeover_annotations
-    now = (
-        (observation.now,)
-        if noted.taken_by and not service.is_taken_over and service.current_selector == noted.original
-        else ()
-    )
-    return tuple(
-        each for each in (*noted.reverted, *now) if observation.now - REVERT_WINDOW < each <= observation.now + SKEW
-    )
-
-
-def _contested(service: Service, reverted: tuple[datetime, ...]) -> Missing | None:
-    if len(reverted) < MAX_REVERTS:
-        return None
-    until = min(reverted[-MAX_REVERTS:]) + REVERT_WINDOW
-    return Missing(
-        Reason.SERVICE_CONTESTED,
-        f"other writers reverted the selector of Service {service.name} {len(reverted)} times within an hour, so it is "
-        f"left as they write it until {until:%H:%M} UTC: configure them to ignore spec.selector, then remove the annotation "
-        f"{service_patches.REVERTED}",
+def _reverts(observation: Observation) -> Reverts:
+    return reverts.observe(
+        observation.service,
+        observation.last_write,
+        key=observation.key,
+        value=observation.gateway_value,
+        now=observation.now,
     )
 
 
@@ -218,9 +204,9 @@ def _recovering(observation: Observation) -> Missing | None:
     return Missing(Reason.GATEWAY_LOST, message)
 
 
-def _again(observation: Observation, waits: Missing, reverted: Iterable[datetime]) -> timedelta | None:
+def _again(observation: Observation, waits: Missing, found: Reverts) -> timedelta | None:
     if waits.reason is Reason.SERVICE_CONTESTED:
-        return max(min(tuple(reverted)[-MAX_REVERTS:]) + REVERT_WINDOW - observation.now, timedelta(seconds=1))
+        return max(reverts.until(found) - observation.now, timedelta(seconds=1))
     if observation.blocked is None and observation.pending is None and observation.ready_for is not None:
         return RECOVERY - observation.ready_for
     return timedelta(seconds=1) if observation.blocked is None else None

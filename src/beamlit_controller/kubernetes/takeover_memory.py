@@ -12,6 +12,8 @@ from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.kubernetes import takeover
 from beamlit_controller.kubernetes.managed_objects import GatewayPod
+from beamlit_controller.kubernetes.reverts import NO_REVERTS, LastWrite
+from beamlit_controller.kubernetes.service_patches import SelectorLabels
 from beamlit_controller.kubernetes.services import Service
 from beamlit_controller.kubernetes.takeover import TakeoverDecision
 
@@ -35,7 +37,7 @@ class TakeoverMemory:
 
     `written_version` is the Service's version after our last write; anything older is ignored. `reached_by` are the uids of
     gateway pods that have reached the model. `blamed_generation` is the generation of the spec whose metrics became unreadable
-    after the takeover.
+    after the takeover. `last_write` is what was last written to the Service.
     """
 
     decision: TakeoverDecision | None = None
@@ -47,6 +49,7 @@ class TakeoverMemory:
     unreadable_since: float | None = None
     draining_since: float | None = None
     blamed_generation: int | None = None
+    last_write: LastWrite | None = None
 
 
 def with_pods(
@@ -97,6 +100,20 @@ def taken_over(memory: TakeoverMemory, *, version: int, anew: bool, readable: bo
 def restored(memory: TakeoverMemory, *, version: int) -> TakeoverMemory:
     """Record that the Service was restored."""
     return replace(memory, written_version=version, taken_at=None)
+
+
+def wrote(
+    memory: TakeoverMemory, service: Service, *, generation: int, replaced: SelectorLabels = ()
+) -> TakeoverMemory:
+    """Record what the last decision wrote to the Service; `replaced` is the selector that a takeover replaced."""
+    reverts = memory.decision.reverts if memory.decision is not None else NO_REVERTS
+    return replace(memory, last_write=LastWrite(service.uid, generation, replaced, reverts))
+
+
+def last_write(memory: TakeoverMemory, service: Service, *, generation: int) -> LastWrite | None:
+    """Return what was last written to this Service for this generation of the spec."""
+    last = memory.last_write
+    return last if last is not None and (last.uid, last.generation) == (service.uid, generation) else None
 
 
 def draining(memory: TakeoverMemory, pods: Collection[GatewayPod], *, now: float) -> TakeoverMemory:
