@@ -151,6 +151,10 @@ def test_clients_that_stick_to_a_pod_go_on_doing_so() -> None:
         ({"publish_not_ready_addresses": True}, ("publishNotReadyAddresses",)),
         ({"ports": (ServicePort("dns", 53, 8000, "UDP"),)}, ("53", "UDP", "expected TCP")),
         ({"selector": (("deployment.beamlit.com/gateway", "other"),)}, ("a label of ours",)),
+        (
+            {"selector": (("app", "llama"), ("pod-template-hash", "abc"))},
+            ("pod-template-hash=abc", "expected a spec.selector without it", "routing.mode: Service"),
+        ),
         ({"selector_unknown": True, "selector": ()}, ("set its spec.selector",)),
         ({"ports": (ServicePort("", 80, 9000),)}, ("no port that leads to 8000", "80 to 9000")),
     ],

@@ -121,6 +121,42 @@ async def test_a_service_that_can_not_be_given_back_is_said_to_be_taken_still() 
         await becomes(lambda: not gateway_pods(given.server))
 
 
+async def test_a_service_that_could_never_select_a_gateway_is_refused_and_mode_service_serves_it() -> None:
+    """It stayed at GatewayStarting for ever, beside a gateway that was ready."""
+    async with serving() as (given, _):
+        await becomes(lambda: given.server.all("pods", "models"))
+        labels = given.server.all("pods", "models")[0]["metadata"]["labels"]
+        label = {"pod-template-hash": labels["pod-template-hash"]}
+        api_users.merge(given.server, service(), {"spec": {"selector": label}})
+        given.start()
+        api_users.put(given.server, model())
+        seen = Seen(given.server)
+
+        await becomes(lambda: seen.condition("Ready") == ("False", "ServiceUnsuitable"))
+
+        assert "pod-template-hash" in seen.message("Ready")
+        assert ("Warning", "ServiceUnsuitable") in seen.events
+        assert not gateway_pods(given.server)
+        api_users.merge(given.server, model(), {"spec": {"routing": {"mode": "Service"}}})
+        await becomes(lambda: seen.ready)
+
+
+async def test_a_label_that_a_webhook_overwrites_on_gateway_pods_is_named() -> None:
+    async with serving() as (given, _):
+        given.start()
+        api_users.put(given.server, model())
+        seen = Seen(given.server)
+        for _ in range(1200):
+            for pod in gateway_pods(given.server):
+                if pod["metadata"]["labels"]["app"] != "theirs":
+                    api_users.merge(given.server, pod, {"metadata": {"labels": {"app": "theirs"}}})
+            await asyncio.sleep(0.05)
+
+        assert seen.condition("Ready") == ("False", "GatewayStarting")
+        assert "does not have the label app=beamlit-gateway-" in seen.message("Ready")
+        assert "routing.mode: Service" in seen.message("Ready")
+
+
 async def test_what_is_refused_is_tried_again_ever_more_rarely_while_rounds_go_on() -> None:
     async with serving() as (given, _):
         given.server.faults.refuse("apply", "*/configmaps/*", api_faults.forbidden())

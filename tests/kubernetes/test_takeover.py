@@ -301,6 +301,19 @@ def test_a_gateway_is_ready_when_all_of_its_pods_are_and_have_reached_the_model(
     assert missing(pod(), pod("two"), reached=("one",)) is Reason.PODS_NOT_REACHED
 
 
+def test_a_ready_pod_that_the_service_would_not_select_is_named_with_the_label_that_it_lacks() -> None:
+    odd = pod("odd", gateway_labels=(("app", OURS),))
+
+    found = takeover.readiness(service(), (pod(), odd), OURS, wanted=2, reached=())
+
+    assert found is not None
+    assert found.reason is Reason.GATEWAY_STARTING
+    assert f"1 of 2 gateway pods are ready for Service llama: odd does not have the label tier={OURS}" in found.message
+    starting = takeover.readiness(service(), (pod(), pod("two", ready=False)), OURS, wanted=2, reached=())
+    assert starting is not None
+    assert starting.message == "1 of 2 gateway pods are ready for Service llama"
+
+
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"app": 1}', f'{{"app": "{OURS}"}}'])
 def test_a_stored_selector_that_makes_no_sense_is_none(text: str) -> None:
     assert service_patches.read_annotations({service_patches.ORIGINAL: text}).original == ()

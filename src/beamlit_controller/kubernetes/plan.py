@@ -6,6 +6,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
+from typing import Final
 
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
@@ -16,6 +17,8 @@ from beamlit_controller.kubernetes.pod_addresses import IPV6
 from beamlit_controller.kubernetes.services import Service
 
 STATS_PORT = 9902
+POD_TEMPLATE_HASH: Final = "pod-template-hash"
+"""The label that a Deployment sets on each of its pods, over one of the template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,12 @@ def _against_taking(spec: OffloadSpec, service: Service) -> Iterator[str]:
     odd = next((port for port in service.ports if port.protocol != "TCP"), None)
     if odd is not None:
         yield f"has the port {odd.port} of protocol {odd.protocol}, which a gateway does not pass: expected TCP, {OTHERWISE}"
+    template_hash = dict(service.selector).get(POD_TEMPLATE_HASH)
+    if template_hash is not None:
+        yield (
+            f"selects by {POD_TEMPLATE_HASH}={template_hash}, which the gateway's Deployment sets on its pods itself, so the "
+            f"Service could never select them: expected a spec.selector without it, {OTHERWISE}"
+        )
     if gateway_objects.GATEWAY_LABEL in dict(service.selector):
         yield f"selects by {gateway_objects.GATEWAY_LABEL}, a label of ours: expected another one, {OTHERWISE}"
     itself = next((remote.host for remote in spec.remotes if _names(remote.host, service)), None)

@@ -219,9 +219,8 @@ def readiness(
     staying = [pod for pod in pods if not pod.deleting]
     fit = [pod for pod in staying if is_serving(pod, service, value) and serves_ports(pod, service)]
     if len(fit) < max(wanted, 1) or any(not pod.ready for pod in staying):
-        return Missing(
-            Reason.GATEWAY_STARTING, f"{len(fit)} of {wanted} gateway pods are ready for Service {service.name}"
-        )
+        message = f"{len(fit)} of {wanted} gateway pods are ready for Service {service.name}"
+        return Missing(Reason.GATEWAY_STARTING, f"{message}{_unselected(service, staying, value)}")
     far = sorted(pod.name for pod in fit if pod.uid not in reached)
     if far:
         return Missing(
@@ -230,3 +229,16 @@ def readiness(
             "blocks traffic to it, or from the controller to the gateway",
         )
     return None
+
+
+def _unselected(service: Service, pods: Collection[GatewayPod], value: str) -> str:
+    """Describe a ready pod that the Service would not select: an outdated one, or one whose labels somebody else sets."""
+    for pod in pods:
+        carried = dict(pod.gateway_labels)
+        lacking = next((key for key, _ in service.selector if carried.get(key) != value), None)
+        if pod.ready and lacking is not None:
+            return (
+                f": {pod.name} does not have the label {lacking}={value}; if this lasts, something else sets it: remove it "
+                "from the Service's spec.selector, or set routing.mode: Service"
+            )
+    return ""
