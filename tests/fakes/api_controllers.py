@@ -33,6 +33,8 @@ class Delays:
 class Controllers:
     """The controllers of one server, while `running`. `is_ready` may be replaced, followed by `look`, to have pods fail.
 
+    So may `stuck`, for pods that don't start: it gives what their status says of it; and `refusal`, for Deployments
+    whose pods can't be made: it gives the message.
     With `namespaces` they leave all others alone: what is planted there need not be what the server would store.
     """
 
@@ -42,6 +44,8 @@ class Controllers:
         self._namespaces_only = frozenset(namespaces)
         self.delays = delays or Delays()
         self.is_ready: Callable[[Json], bool] = lambda _: True
+        self.stuck: Callable[[Json], Json] = lambda _: {}
+        self.refusal: Callable[[Json], str] = lambda _: ""
         self._server = server
         self._addresses = 0
         self._deleted: dict[str, float] = {}
@@ -98,7 +102,7 @@ class Controllers:
     def _deployments(self) -> None:
         for deployment in self._all("deployments.apps"):
             if not is_terminating(deployment):
-                api_deployments.keep(self._server, deployment)
+                api_deployments.keep(self._server, deployment, self.refusal(deployment))
 
     def _pods(self) -> float | None:
         """Start and end pods; give the seconds until the next one is due."""
@@ -108,6 +112,9 @@ class Controllers:
         about, now = pod["metadata"], asyncio.get_running_loop().time()
         if is_terminating(pod):
             return self._end(pod, now)
+        if stuck := self.stuck(pod):
+            self._set(pod, {**pod["status"], **stuck})
+            return None
         if not pod["spec"].get("nodeName"):
             pod = self._schedule(pod)
         began = self._deleted.setdefault(f"start {about['uid']}", now)

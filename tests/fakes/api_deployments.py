@@ -12,18 +12,19 @@ HASH = "pod-template-hash"
 WHO = "kube-controller-manager"
 
 
-def keep(server: FakeApiServer, deployment: Json) -> None:
-    """Make and delete pods as is due now, and write the status."""
+def keep(server: FakeApiServer, deployment: Json, refusal: str = "") -> None:
+    """Make and delete pods as is due now, and write the status. With a `refusal` no pod can be made."""
     new_hash, replicas = _hash(deployment), deployment["spec"]["replicas"]
     live = [pod for pod in _pods(server, deployment) if not is_terminating(pod)]
     new = [pod for pod in live if pod["metadata"]["labels"][HASH] == new_hash]
     old = [pod for pod in live if pod not in new]
     most = replicas + (1 if old else 0)
-    for _ in range(min(replicas - len(new), most - len(live))):
+    missing = max(0, min(replicas - len(new), most - len(live)))
+    for _ in range(0 if refusal else missing):
         _make(server, deployment, new_hash)
     for pod in _spare(new, replicas) + _outdated(old, live, replicas):
         server.act(WHO, "delete", path_of(pod), {})
-    _tell(server, deployment, new_hash)
+    _tell(server, deployment, new_hash, refusal if missing else "")
 
 
 def _spare(new: list[Json], replicas: int) -> list[Json]:
@@ -84,7 +85,7 @@ def _owner(deployment: Json) -> Json:
     return {**named, "controller": True, "blockOwnerDeletion": True}
 
 
-def _tell(server: FakeApiServer, deployment: Json, new_hash: str) -> None:
+def _tell(server: FakeApiServer, deployment: Json, new_hash: str, refusal: str) -> None:
     pods = [pod for pod in _pods(server, deployment) if not is_terminating(pod)]
     ready = sum(map(is_ready, pods))
     wanted = deployment["spec"]["replicas"]
@@ -99,8 +100,15 @@ def _tell(server: FakeApiServer, deployment: Json, new_hash: str) -> None:
     status = {
         "observedGeneration": deployment["metadata"]["generation"],
         **{name: number for name, number in counts.items() if number},
-        "conditions": [available],
+        "conditions": [available, *([_replica_failure(server, deployment, refusal)] if refusal else [])],
     }
     if status != deployment.get("status"):
         # Zero is left out: a merge would leave what was there.
         server.act(WHO, "replace", path_of(deployment, "status"), {**deployment, "status": status})
+
+
+def _replica_failure(server: FakeApiServer, deployment: Json, refusal: str) -> Json:
+    before = (deployment.get("status") or {}).get("conditions") or ()
+    since = next((each["lastTransitionTime"] for each in before if each["type"] == "ReplicaFailure"), None)
+    failed = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": refusal}
+    return {**failed, "lastTransitionTime": since or server.clock.now().isoformat()}

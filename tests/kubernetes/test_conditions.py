@@ -13,7 +13,7 @@ from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.shortfall import Shortfall
 from beamlit_controller.core.signals import LocalHealth, Missing
 from beamlit_controller.core.spec import Rejected, RemoteBackend, Scheme
-from beamlit_controller.kubernetes import conditions, models
+from beamlit_controller.kubernetes import conditions, metav1, models
 from beamlit_controller.kubernetes.conditions import ModelState
 from beamlit_controller.kubernetes.models import KnownModel
 from beamlit_controller.kubernetes.snapshot import GatewayState, ServiceState
@@ -245,5 +245,5 @@ def test_very_many_mistakes_leave_room_for_what_is_in_force() -> None:
     mistakes = tuple(Rejected(f"spec.metrics[{number}]", "x" * 1000) for number in range(100))
     message = of("Ready", status(known(model=KnownModel("u1", SPEC, mistakes))))["message"]
 
-    assert len(message) <= conditions.LONGEST_MESSAGE
+    assert len(message) <= metav1.LONGEST_MESSAGE
     assert message.endswith("(the last good one stays in force)")

@@ -74,6 +74,7 @@ class Reason(StrEnum):
     API_REFUSED = "APIRefused"
     GATEWAY_READY = "GatewayReady"
     GATEWAY_STARTING = "GatewayStarting"
+    GATEWAY_FAILING = "GatewayFailing"
     GATEWAY_REMOVED = "GatewayRemoved"
     CONFIG_NOT_TAKEN = "ConfigNotTaken"
     PODS_READY = "PodsReady"

@@ -20,10 +20,11 @@ The gateway
 - `rendering`: renders them when an input changed; `config_rollout`: which files Envoy reads next
 - `applier`: applies the objects that differ
 - `gateway_configs`, `gateway_pages`: ask the gateway's pods for their stats
+- `gateway_trouble`: why its pods can't be created, scheduled or started
 - `namespaces`: namespaces that are being deleted
 
 The status
-- `conditions`: builds the status (pure); `status_writer` writes it; `events`: Events about its changes
+- `conditions`: builds the status (pure), with the conditions of `metav1`; `status_writer` writes it; `events`: Events about its changes
 - `round_sink`: keeps the last `Cycle` of each model; `remotes`: the state of the remotes
 
 Watching

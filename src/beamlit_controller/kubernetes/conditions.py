@@ -4,10 +4,10 @@
 conditions are built here, one function per condition type.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
 
 from beamlit_controller.api import status
 from beamlit_controller.core import remote_health, spending_text, throttle
@@ -19,13 +19,13 @@ from beamlit_controller.core.signals import LocalHealth, Missing
 from beamlit_controller.core.spec import OffloadSpec, Rejected
 from beamlit_controller.core.traffic import Minute
 from beamlit_controller.core.trigger import Trigger
-from beamlit_controller.kubernetes import models
+from beamlit_controller.kubernetes import fields, metav1, models
+from beamlit_controller.kubernetes.gateway_trouble import Trouble
+from beamlit_controller.kubernetes.metav1 import Condition, ConditionStatus
 from beamlit_controller.kubernetes.models import KnownModel
 from beamlit_controller.kubernetes.snapshot import GatewayState, ServiceState
 
 Json = dict[str, Any]
-
-LONGEST_MESSAGE: Final = 32768
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,32 +46,17 @@ class ModelState:
     minute: Minute | None = None
 
 
-class ConditionStatus(StrEnum):
-    """The status of a condition, as in metav1.Condition."""
-
-    TRUE = "True"
-    FALSE = "False"
-    UNKNOWN = "Unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """A condition without its times."""
-
-    type: str
-    status: ConditionStatus
-    reason: Reason
-    message: str
-
-
 def status_of(known: ModelState, before: Mapping[str, Any], now: str) -> Json:
     """Return the complete status. `before` is the current one: unchanged conditions keep their lastTransitionTime."""
     decided = _decided(known, before, now)
-    given = [*decided.pop("conditions", ()), *(_written(each, known.model.generation) for each in _conditions(known))]
+    given = [
+        *decided.pop("conditions", ()),
+        *(metav1.written(each, known.model.generation) for each in _conditions(known, fields.time(now))),
+    ]
     return {
         **decided,
         "observedGeneration": known.model.generation,
-        "conditions": [_dated(each, before.get("conditions") or (), now) for each in given],
+        "conditions": [metav1.dated(each, before.get("conditions") or (), now) for each in given],
     }
 
 
@@ -140,14 +125,25 @@ def _offloads_nothing(known: ModelState, why: Missing, before: Mapping[str, Any]
     since = last["since"] if same and "since" in last else now
     offloading = {"inForce": "0%", "percentage": 0, "reason": why.reason.value, "message": why.message, "since": since}
     condition = Condition("Offloading", ConditionStatus.FALSE, why.reason, why.message)
-    said = [_written(condition, known.model.generation)]
+    said = [metav1.written(condition, known.model.generation)]
     return {"offloading": offloading, "currentMetrics": [], "conditions": said}
 
 
 # The conditions.
 
 
-def _conditions(known: ModelState) -> Iterator[Condition]:
+def _conditions(known: ModelState, now: datetime | None) -> Iterator[Condition]:
+    yield from (_of_lasting_trouble(each, known.gateway.trouble, now) for each in _present(known))
+
+
+def _of_lasting_trouble(condition: Condition, trouble: Trouble | None, now: datetime | None) -> Condition:
+    """Return a condition whose reason is no longer that the gateway is starting, if its trouble lasts."""
+    if condition.reason is not Reason.GATEWAY_STARTING or trouble is None or not trouble.lasts(now):
+        return condition
+    return replace(condition, reason=Reason.GATEWAY_FAILING)
+
+
+def _present(known: ModelState) -> Iterator[Condition]:
     spec = known.model.spec
     gateway = _gateway(known.gateway)
     yield gateway
@@ -194,7 +190,7 @@ def _refused_spec(model: KnownModel) -> Condition:
     mistakes = "; ".join(map(str, model.rejected))
     kept = "the last good one stays in force" if model.spec else "there is no earlier one"
     # The end of the message tells what is in force, so only the mistakes are shortened.
-    message = f"{mistakes[: LONGEST_MESSAGE - 100]} ({kept})"
+    message = f"{mistakes[: metav1.LONGEST_MESSAGE - 100]} ({kept})"
     return Condition("Ready", ConditionStatus.FALSE, Reason.SPEC_INVALID, message)
 
 
@@ -208,7 +204,8 @@ def _gateway(state: GatewayState) -> Condition:
     if state.absent is not None:
         reason = Reason.GATEWAY_REMOVED if state.absent.reason is Reason.DISABLED else state.absent.reason
         return Condition("GatewayReady", ConditionStatus.FALSE, reason, f"there is no gateway: {state.absent.message}")
-    message = f"{state.ready_replicas} of {state.desired_replicas} gateway pods are ready"
+    trouble = f": {state.trouble.message}" if state.trouble is not None else ""
+    message = f"{state.ready_replicas} of {state.desired_replicas} gateway pods are ready{trouble}"
     not_taken = state.problem is not None and state.problem.reason is Reason.CONFIG_NOT_TAKEN
     if state.ready_replicas and not not_taken:
         return Condition("GatewayReady", ConditionStatus.TRUE, Reason.GATEWAY_READY, message)
@@ -269,25 +266,3 @@ def _budgets(cycle: Cycle) -> Iterator[Condition]:
 def _trigger(found: Trigger) -> Condition:
     state = {True: ConditionStatus.TRUE, False: ConditionStatus.FALSE, None: ConditionStatus.UNKNOWN}[found.reachable]
     return Condition("TriggerReachable", state, found.reason, found.message)
-
-
-# Serialization.
-
-
-def _written(condition: Condition, generation: int) -> Json:
-    return {
-        "type": condition.type,
-        "status": condition.status.value,
-        "reason": condition.reason.value,
-        "message": condition.message[:LONGEST_MESSAGE],
-        "observedGeneration": generation,
-    }
-
-
-def _dated(condition: Json, before: Sequence[Mapping[str, Any]], now: str) -> Json:
-    same = (
-        each.get("lastTransitionTime")
-        for each in before
-        if each["type"] == condition["type"] and each["status"] == condition["status"]
-    )
-    return {**condition, "lastTransitionTime": next(same, None) or now}

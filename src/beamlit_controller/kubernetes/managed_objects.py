@@ -9,9 +9,10 @@ from typing import Any
 
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.spec import ModelKey
-from beamlit_controller.kubernetes import fields, pod_addresses
+from beamlit_controller.kubernetes import fields, gateway_trouble, pod_addresses
 from beamlit_controller.kubernetes.gateway_objects import CONFIG_ANNOTATION, GATEWAY_LABEL, STATS_NAME
-from beamlit_controller.kubernetes.paths import CONFIG_MAPS, SERVICES, Resource
+from beamlit_controller.kubernetes.gateway_trouble import Trouble
+from beamlit_controller.kubernetes.paths import CONFIG_MAPS, DEPLOYMENTS, SERVICES, Resource
 from beamlit_controller.kubernetes.service_patches import SelectorLabels, is_gateway_value
 
 Json = dict[str, Any]
@@ -25,7 +26,7 @@ METADATA_ONLY = frozenset({CONFIG_MAPS})
 class ManagedObject:
     """A gateway object. `digest` identifies its content, without status and server-set metadata.
 
-    `ready` and `updated` are set for Deployments, `selector` for Services.
+    `ready`, `updated` and `trouble` are set for Deployments, `selector` for Services.
     """
 
     key: ModelKey
@@ -38,13 +39,15 @@ class ManagedObject:
     ready: int = 0
     updated: int = 0
     selector: SelectorLabels = ()
+    trouble: Trouble | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayPod:
     """A gateway pod. `gateway_labels` are the labels that a taken-over Service selects; `ports` are (name, number).
 
-    `ip` is the primary address; a pod of a dual-stack cluster has another one in `other_ips`.
+    `ip` is the primary address; a pod of a dual-stack cluster has another one in `other_ips`. `trouble` is why it is not
+    ready.
     """
 
     key: ModelKey
@@ -59,6 +62,7 @@ class GatewayPod:
     gateway_labels: SelectorLabels = ()
     ports: tuple[tuple[str, int], ...] = ()
     other_ips: tuple[str, ...] = ()
+    trouble: Trouble | None = None
 
     @property
     def ips(self) -> tuple[str, ...]:
@@ -82,6 +86,7 @@ def parse(resource: Resource) -> Callable[[Json], ManagedObject]:
             ready=fields.whole(status.get("readyReplicas")),
             updated=fields.whole(status.get("updatedReplicas")),
             selector=_selector(content) if resource is SERVICES else (),
+            trouble=gateway_trouble.of_deployment(status) if resource is DEPLOYMENTS else None,
         )
 
     return keep
@@ -107,6 +112,7 @@ def parse_pod(content: Json) -> GatewayPod:
         ),
         ports=ports,
         other_ips=tuple(other_ips),
+        trouble=gateway_trouble.of_pod(content),
     )
 
 

@@ -1,5 +1,6 @@
 """The input of a reconcile pass: everything known about one model at one moment. Values only."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -7,6 +8,7 @@ from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import LocalHealth, Missing
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, RoutingMode
 from beamlit_controller.kubernetes import gateway_objects, service_patches
+from beamlit_controller.kubernetes.gateway_trouble import Trouble
 from beamlit_controller.kubernetes.managed_objects import GatewayPod, ManagedObject
 from beamlit_controller.kubernetes.models import KnownModel, Stored
 from beamlit_controller.kubernetes.paths import DEPLOYMENTS
@@ -87,7 +89,8 @@ class ServiceState:
 class GatewayState:
     """The state of a gateway: desired and ready pods, the current problem, and the clients' Service.
 
-    `takeover` tells whether that Service is the user's own. `absent` is the reason if there should be no gateway.
+    `takeover` tells whether that Service is the user's own. `absent` is the reason if there should be no gateway. `trouble`
+    is why pods of the gateway are not ready; the reason why the Service is not taken over names it, too.
     """
 
     desired_replicas: int = 0
@@ -96,6 +99,7 @@ class GatewayState:
     service: ServiceState | None = None
     takeover: bool = False
     absent: Missing | None = None
+    trouble: Trouble | None = None
 
 
 def absence(spec: OffloadSpec, snapshot: Snapshot) -> Missing | None:
@@ -123,11 +127,29 @@ def gateway_state(snapshot: Snapshot, *, problem: Missing | None, service: Servi
     absent = absence(spec, snapshot)
     name = gateway_objects.gateway_name(snapshot.key)
     deployment = next((each for each in snapshot.objects if each.resource is DEPLOYMENTS and each.name == name), None)
+    ready, replicas = deployment.ready if deployment else 0, 0 if absent else spec.gateway.replicas
+    trouble = None if absent else _trouble(snapshot.pods, deployment, is_short=ready < replicas)
     return GatewayState(
-        desired_replicas=0 if absent else spec.gateway.replicas,
-        ready_replicas=deployment.ready if deployment else 0,
+        desired_replicas=replicas,
+        ready_replicas=ready,
         problem=problem,
-        service=service,
+        service=_explained(service, trouble) if service and trouble else service,
         takeover=spec.routing is RoutingMode.TAKEOVER,
         absent=absent,
+        trouble=trouble,
     )
+
+
+def _trouble(pods: Iterable[GatewayPod], deployment: ManagedObject | None, *, is_short: bool) -> Trouble | None:
+    """Return the first trouble of a gateway. Pods that failed matter only while there are too few others."""
+    of_pods = (pod.trouble for pod in sorted(pods, key=lambda pod: pod.name) if pod.trouble and not pod.deleting)
+    found = next((each for each in of_pods if is_short or not each.failed), None)
+    return found or (deployment.trouble if deployment else None)
+
+
+def _explained(service: ServiceState, trouble: Trouble) -> ServiceState:
+    """Return the state of a Service with the trouble of the gateway that it waits for."""
+    why = service.why
+    if service.taken or why.reason not in {Reason.GATEWAY_STARTING, Reason.GATEWAY_LOST}:
+        return service
+    return ServiceState(taken=False, why=Missing(why.reason, f"{why.message}: {trouble.message}"))
