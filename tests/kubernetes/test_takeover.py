@@ -268,6 +268,8 @@ def test_reverts_whose_annotations_are_lost_count_beside_those_that_are_noted() 
 
     assert (step.action, step.why.reason) == (Action.NOTHING, Reason.SERVICE_CONTESTED)
     assert step.reverted == (*before.times, NOW)
+    later = LastWrite("s1", 1, (), step.reverts)
+    assert decide(observed(service(), last_write=later, now=NOW + timedelta(hours=2))).reverts == NO_REVERTS
 
 
 def test_an_hour_after_the_reverts_or_once_they_are_forgotten_it_is_tried_again() -> None:

@@ -103,6 +103,15 @@ TEMPLATES: Final[dict[str, Json]] = {
         "status": {
             "phase": "Running",
             "podIP": "10.1.2.3",
+            "podIPs": [{"ip": "10.1.2.3"}, {"ip": "fd00::3"}],
+            "containerStatuses": [
+                {
+                    "name": "envoy",
+                    "ready": False,
+                    "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 20s"}},
+                    "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled", "message": "x"}},
+                }
+            ],
             "startTime": "2026-06-01T12:00:00Z",
             "conditions": [dict(_CONDITION)],
         },

@@ -59,7 +59,7 @@ def observe(service: Service, last: LastWrite | None, *, key: str, value: str, n
     times = max(noted.reverted, before.times, key=len) if lost else noted.reverted
     seen = times if found is None else (*times, now)
     recent = tuple(each for each in seen if now - REVERT_WINDOW < each <= now + SKEW)
-    return Reverts(recent, before.found if found is None else found, lost)
+    return Reverts(recent, before.found if found is None else found, lost) if recent else NO_REVERTS
 
 
 def contested(service: Service, reverts: Reverts) -> Missing | None:
