@@ -223,7 +223,13 @@ class _Transport(httpx2.AsyncBaseTransport):
 
 
 def _response(code: int, content: Json, **headers: str) -> httpx2.Response:
-    return httpx2.Response(code, content=json.dumps(content), headers={"content-type": "application/json", **headers})
+    about = {"content-type": "application/json", **headers}
+    return httpx2.Response(code, content=_streamed(json.dumps(content).encode()), headers=about)
+
+
+async def _streamed(body: bytes) -> AsyncIterator[bytes]:
+    """Yield a body as it comes over a connection: a response that is made with it can't be read raw."""
+    yield body
 
 
 class _Lines(httpx2.AsyncByteStream):

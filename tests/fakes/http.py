@@ -147,6 +147,12 @@ def zipped(body: bytes) -> Respond:
     return page(gzip.compress(body), content_encoding="gzip")
 
 
+def layers(body: bytes = b"", *, number: int = 3) -> Respond:
+    """Answer with a body that is gzipped several times."""
+    packed = functools.reduce(lambda content, _: gzip.compress(content), range(number), body)
+    return page(packed, content_encoding=", ".join(["gzip"] * number))
+
+
 def redirect(target: str, *, status: int = 302) -> Respond:
     return page(b"over there", status=status, location=target)
 
@@ -204,11 +210,11 @@ def truncated(body: bytes, *, promised: int) -> Respond:
     return respond
 
 
-def endless(piece: bytes = b" " * 65536, **headers: str) -> Respond:
+def endless(piece: bytes = b" " * 65536, *, status: int = 200, **headers: str) -> Respond:
     """Answer with a body that has no end, as fast as it is taken."""
 
     async def respond(request: Request, writer: asyncio.StreamWriter) -> None:
-        writer.write(head(200, {"transfer-encoding": "chunked", **_dashed(headers)}))
+        writer.write(head(status, {"transfer-encoding": "chunked", **_dashed(headers)}))
         while not writer.is_closing():
             writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
             await writer.drain()

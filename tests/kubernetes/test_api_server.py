@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,10 +22,10 @@ from fakes import hold_up, http
 
 
 @asynccontextmanager
-async def connected(respond: http.Respond) -> AsyncIterator[tuple[ApiServer, Any]]:
+async def connected(respond: http.Respond, user: User | None = None) -> AsyncIterator[tuple[ApiServer, Any]]:
     async with http.serve(respond) as server:
         config = KubeConfig.from_one(
-            cluster=Cluster(server=f"http://{server.address}", insecure=True), user=User()
+            cluster=Cluster(server=f"http://{server.address}", insecure=True), user=user or User()
         ).get()
         assert config is not None
         async with ApiServer(config, timeout=5) as client:
@@ -109,6 +110,54 @@ async def test_json_that_is_nested_too_deeply_is_an_error() -> None:
             await client.get("/x")
 
     assert raised.value.reason == "MalformedAnswer"
+
+
+COMPRESSED = {"one layer": http.zipped(b"{}"), "three layers": http.layers(b"{}")}
+
+
+@pytest.mark.parametrize("kind", COMPRESSED)
+async def test_a_compressed_answer_is_refused(kind: str) -> None:
+    """The client decoded every layer at once: 24 kB held up the event loop for 16 s."""
+    async with connected(COMPRESSED[kind]) as (client, _):
+        with pytest.raises(ApiError, match="expected content-encoding none, got gzip") as of_get:
+            await client.get("/x")
+        with pytest.raises(ApiError, match="expected content-encoding none, got gzip") as of_watch:
+            async with client.stream("/x", (), silence=5) as lines:
+                _ = [line async for line in lines]
+
+    assert {of_get.value.reason, of_watch.value.reason} == {"MalformedAnswer"}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "expected"),
+    [
+        (http.page(b"x" * 100_000, status=401), None),
+        (http.endless(status=401), None),
+        (http.page("no", status=401, content_encoding="gzip, gzip, gzip"), "MalformedAnswer"),
+    ],
+    ids=["large", "endless", "compressed"],
+)
+async def test_a_token_is_read_again_whatever_the_first_refusal_says(
+    refusal: http.Respond, expected: str | None, tmp_path: Path
+) -> None:
+    """The client reads a 401 to its end, and decodes it, before it sends the request again."""
+    token = tmp_path / "token"
+    token.write_text("first")
+
+    async def respond(request: http.Request, writer: asyncio.StreamWriter) -> None:
+        if request.headers["authorization"] == "Bearer second":
+            await http.page("{}")(request, writer)
+            return
+        token.write_text("second")
+        await refusal(request, writer)
+
+    async with connected(respond, user=User(token_file=str(token))) as (client, _):
+        if expected is None:
+            assert await client.get("/x") == {}
+        else:
+            with pytest.raises(ApiError) as raised:
+                await client.get("/x")
+            assert raised.value.reason == expected
 
 
 async def test_a_refusal_is_read_in_part_and_waited_for_only_so_long() -> None:

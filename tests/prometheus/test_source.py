@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import gc
+import gzip
 import json
 import os
 import tracemalloc
@@ -210,6 +211,10 @@ BAD: dict[str, tuple[http.Respond, Reason]] = {
     "endless": (http.endless(), Reason.ANSWER_TOO_LARGE),
     "gzip bomb": (http.bomb(128 * 1024**2), Reason.ANSWER_TOO_LARGE),
     "broken gzip": (http.page(b"certainly not gzip", content_encoding="gzip"), Reason.MALFORMED_ANSWER),
+    "half of a gzip": (http.page(gzip.compress(bytes(1000))[:-9], content_encoding="gzip"), Reason.MALFORMED_ANSWER),
+    "another encoding": (http.page("{}", content_encoding="br"), Reason.MALFORMED_ANSWER),
+    "layers of gzip": (http.layers(json.dumps(vector("1")).encode()), Reason.MALFORMED_ANSWER),
+    "503 in layers of gzip": (http.page("busy", status=503, content_encoding="gzip, gzip"), Reason.HTTP_ERROR),
     "slow": (http.drip(b" " * 1000, interval=0.05), Reason.TIMED_OUT),
     "silent": (http.silence, Reason.TIMED_OUT),
     "hung up": (http.hang_up, Reason.CONNECTION_FAILED),

@@ -162,6 +162,7 @@ BAD: dict[str, tuple[http.Respond, Reason]] = {
     "broken gzip": (http.page(b"certainly not gzip", content_encoding="gzip"), Reason.MALFORMED_ANSWER),
     "half of a gzip": (http.page(gzip.compress(bytes(1000))[:-9], content_encoding="gzip"), Reason.MALFORMED_ANSWER),
     "another encoding": (http.page("vllm:num_requests_waiting 1\n", content_encoding="br"), Reason.MALFORMED_ANSWER),
+    "layers of gzip": (http.layers(b"vllm:num_requests_waiting 1\n"), Reason.MALFORMED_ANSWER),
     "slow": (http.drip(b" " * 1000, interval=0.05), Reason.TIMED_OUT),
     "silent": (http.silence, Reason.TIMED_OUT),
     "hung up": (http.hang_up, Reason.CONNECTION_FAILED),

@@ -42,6 +42,15 @@ async def test_an_answer_that_envoy_never_gives_is_an_admin_error(body: str, tmp
                 await ask()
 
 
+async def test_a_compressed_answer_is_an_admin_error(tmp_path: Path) -> None:
+    server = http.Server(http.layers(b'{"listener_statuses": []}'))
+    async with await asyncio.start_unix_server(server.converse, tmp_path / "admin.sock"):
+        with pytest.raises(AdminError, match="expected content-encoding none"):
+            await Admin(tmp_path / "admin.sock").listeners()
+
+    assert server.requests[0].headers["accept-encoding"] == "identity"
+
+
 async def test_listeners_are_named_with_their_addresses(tmp_path: Path) -> None:
     body = '{"listener_statuses": [{"name": "front", "local_address": {"socket_address": {"address": "::1", "port_value": 80}}}]}'
 

@@ -9,5 +9,5 @@ May import: `core` and asyncio.
 - `ports`: the Protocols: Provider, Source, Inventory, Memory, Sink, Clock
 - `meters`, `usage_meters`: the gateways' counters of requests and usage; `gateway_metrics`: metrics computed from them
 - `latest`, `changes`: pass on the newest value, and changed keys
-- `clock`: the time; `deadline`: deadlines for I/O; `held_bytes`: the memory of responses; `garbage_collection`: garbage collection pauses
+- `clock`: the time; `deadline`: deadlines for I/O; `held_bytes`: the memory of responses; `response_body`: reads them; `garbage_collection`: garbage collection pauses
 """

@@ -38,5 +38,5 @@ Reading metrics
 - `inventory`, `scale`, `pod_selector`: a model's pods and replicas; `endpoints`: where to scrape them
 
 The API server
-- `api_server`: all requests; `paths`: the kinds; `failures`: errors in words
+- `api_server`: all requests; `api_bodies`: their responses, bounded; `paths`: the kinds; `failures`: errors in words
 """

@@ -19,8 +19,9 @@ from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.core.exceptions import ConfigError
 
 from beamlit_controller.api import system_errors
+from beamlit_controller.controller import response_body
 from beamlit_controller.controller.deadline import HANDSHAKE, Deadline
-from beamlit_controller.kubernetes import watch_lines
+from beamlit_controller.kubernetes import api_bodies, watch_lines
 
 Json = dict[str, Any]
 Query = Sequence[tuple[str, str]]
@@ -72,6 +73,7 @@ class ApiServer:
         self._timeout = timeout
         self._allowed: Callable[[], bool] = lambda: True
         self._client = AsyncClient(config, parameters)
+        self._client.event_hooks = {"response": [api_bodies.guard]}
         self._base = str(config.cluster.server or "").rstrip("/")
 
     async def __aenter__(self) -> Self:
@@ -135,12 +137,12 @@ class ApiServer:
         timeout = httpx2.Timeout(self._timeout, read=silence)
         accept = _ONLY_METADATA.format("PartialObjectMetadata") if metadata_only else _JSON
         request = self._client.build_request(
-            "GET", self._url(path, query), timeout=timeout, headers={"accept": accept, **_PLAIN}
+            "GET", self._url(path, query), timeout=timeout, headers={"accept": accept, **api_bodies.PLAIN}
         )
         async with _mapped(), aclosing(await self._client.send(request, stream=True)) as response:
             if response.is_error:
-                raise _refusal(response.status_code, await _beginning(response), response.headers)
-            yield watch_lines.read(response.aiter_bytes(), longest=LONGEST)
+                raise _refusal(response.status_code, await api_bodies.beginning(response), response.headers)
+            yield watch_lines.read(response.aiter_raw(), longest=LONGEST)
 
     async def _exchange(
         self,
@@ -156,19 +158,19 @@ class ApiServer:
         if method != "GET" and not self._allowed():
             raise ApiError(0, "NotLeading", f"{method} {path}: not written, another replica may lead")
         body = None if content is None else json.dumps(content).encode()
-        headers = {"accept": accept, **_PLAIN, **({"content-type": kind} if body else {})}
+        headers = {"accept": accept, **api_bodies.PLAIN, **({"content-type": kind} if body else {})}
         timeout = httpx2.Timeout(None, connect=HANDSHAKE * self._timeout)
         request = self._client.build_request(
             method, self._url(path, query), content=body, headers=headers, timeout=timeout
         )
         async with (
-            _mapped(),
+            _mapped(most),
             Deadline(self._timeout),
             aclosing(await self._client.send(request, stream=True)) as response,
         ):
             if response.is_error or response.is_redirect:
-                raise _refusal(response.status_code, await _beginning(response), response.headers)
-            answer = await _body(response, most)
+                raise _refusal(response.status_code, await api_bodies.beginning(response), response.headers)
+            answer = await api_bodies.whole(response, most)
         return _parsed(answer)
 
     def _url(self, path: str, query: Query) -> str:
@@ -178,38 +180,17 @@ class ApiServer:
 _MANAGED: Query = (("fieldManager", FIELD_MANAGER),)
 _JSON = "application/json"
 _ONLY_METADATA = "application/json;as={};g=meta.k8s.io;v=v1,application/json"
-# A megabyte of one letter compresses to a kilobyte, so decompressed data must be bounded as well.
-_PLAIN = {"accept-encoding": "identity"}
-
-
-async def _body(response: httpx2.Response, most: int) -> bytes:
-    """Read a response body. Raises ApiError if it is too large."""
-    body = await _up_to(response, most)
-    if len(body) > most:
-        raise ApiError(0, TOO_LARGE, f"expected an answer of at most {most} bytes, got more")
-    return body
-
-
-async def _beginning(response: httpx2.Response) -> bytes:
-    """Read the beginning of an error response; the rest is ignored."""
-    return (await _up_to(response, _LONGEST_REFUSAL))[:_LONGEST_REFUSAL]
-
-
-async def _up_to(response: httpx2.Response, most: int) -> bytes:
-    body = bytearray()
-    async with aclosing(response.aiter_bytes()) as pieces:
-        async for piece in pieces:
-            body += piece
-            if len(body) > most:
-                break
-    return bytes(body)
 
 
 @asynccontextmanager
-async def _mapped() -> AsyncIterator[None]:
+async def _mapped(most: int = LONGEST) -> AsyncIterator[None]:
     """Convert exceptions of the HTTP client to ApiError."""
     try:
         yield
+    except response_body.EncodingError as error:
+        raise ApiError(0, "MalformedAnswer", f"the API server's answer can't be read: {error}") from error
+    except response_body.BodyTooLargeError as error:
+        raise ApiError(0, TOO_LARGE, f"expected an answer of at most {most} bytes, got more") from error
     except TimeoutError as error:
         raise ApiError(0, "Timeout", "the API server did not answer in time") from error
     except httpx2.ConnectTimeout as error:
@@ -250,7 +231,6 @@ def _parsed(body: bytes) -> Json:
 
 
 _SHOWN = 200
-_LONGEST_REFUSAL = 64 * 1024
 _LONGEST_MESSAGE = 4096
 _LONGEST_SECONDS = 10
 _LONGEST_RETRY_AFTER = 300.0

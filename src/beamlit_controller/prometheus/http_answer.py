@@ -26,12 +26,16 @@ def whole(answer: HttpAnswer, limit: int) -> object | Missing:
     if 300 <= answer.status < 400:  # noqa: PLR2004 # the class of redirects, RFC 9110 section 15.4
         return _redirected(answer)
     if len(answer.body) > limit:
-        message = f"status {answer.status} and more than {limit} bytes: aggregate in the query"
-        return Missing(Reason.ANSWER_TOO_LARGE, message)
+        return too_large(answer.status, limit)
     document = _document(answer.body)
     if answer.status != 200 or _status(document) == "error":  # noqa: PLR2004 # OK
         return _refused(answer, document)
     return document
+
+
+def too_large(status: int, limit: int) -> Missing:
+    """Return that the body has more bytes than are read."""
+    return Missing(Reason.ANSWER_TOO_LARGE, f"status {status} and more than {limit} bytes: aggregate in the query")
 
 
 def shown(text: str, *, hide: Iterable[str] = ()) -> str:

@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 import httpx2
 
 from beamlit_controller.api import system_errors
+from beamlit_controller.controller import response_body
 from beamlit_controller.controller.deadline import HANDSHAKE, Deadline
 from beamlit_controller.core.metric_spec import ExternalMetric, MetricSpec
 from beamlit_controller.core.reason import Reason
@@ -161,6 +162,8 @@ class PrometheusSource:
                     return transport
                 async with aclosing(await transport.handle_async_request(request)) as response:
                     return await _answer(response, limit)
+        except response_body.EncodingError as error:
+            return Missing(Reason.MALFORMED_ANSWER, http_answer.shown(str(error), hide=hide))
         except TimeoutError:
             return Missing(Reason.TIMED_OUT, f"no complete response within {timeout:g} s")
         except (httpx2.HTTPError, OSError) as error:
@@ -204,17 +207,18 @@ def _extensions(connection: Connection) -> dict[str, object]:
     return {"timeout": timeouts, **named}
 
 
-async def _answer(response: httpx2.Response, limit: int) -> HttpAnswer:
-    """Read a response up to the limit; the body of a redirect is ignored."""
-    location = response.headers.get("location", "")
-    body = bytearray()
-    if not response.is_redirect:
-        async with aclosing(response.aiter_bytes()) as pieces:
-            async for piece in pieces:
-                body += piece
-                if len(body) > limit:
-                    break
-    return HttpAnswer(response.status_code, bytes(body), location)
+async def _answer(response: httpx2.Response, limit: int) -> HttpAnswer | Missing:
+    """Read a response up to the limit; the body of a redirect is ignored. Raises EncodingError."""
+    status, encoding = response.status_code, response.headers.get("content-encoding", "")
+    if response.is_redirect:
+        return HttpAnswer(status, location=response.headers.get("location", ""))
+    raw = response.aiter_raw()
+    if status != httpx2.codes.OK:
+        return HttpAnswer(status, await response_body.beginning(raw, encoding=encoding, longest=limit + 1, gzip=True))
+    try:
+        return HttpAnswer(status, await response_body.whole(raw, encoding=encoding, longest=limit, gzip=True))
+    except response_body.BodyTooLargeError:
+        return http_answer.too_large(status, limit)
 
 
 def _failure(error: Exception, hide: tuple[str, ...]) -> Missing:
@@ -223,8 +227,6 @@ def _failure(error: Exception, hide: tuple[str, ...]) -> Missing:
         return Missing(Reason.TIMED_OUT, "can't connect in time")
     if broken := _tls_error(error):
         return Missing(Reason.TLS_FAILED, http_answer.shown(broken.reason or str(broken)) + _verification(broken))
-    if isinstance(error, httpx2.DecodingError):
-        return Missing(Reason.MALFORMED_ANSWER, f"the body's encoding is broken: {said}")
     if isinstance(error, httpx2.LocalProtocolError):
         return Missing(Reason.CONNECTION_FAILED, "the request can't be sent as HTTP")
     if isinstance(error, httpx2.ConnectError):
@@ -284,7 +286,7 @@ class _Transports:
 
 _HEADERS = (
     ("accept", "application/json"),
-    ("accept-encoding", "identity"),  # a response that is compressed nevertheless is decompressed up to the limit
+    response_body.PLAIN,
     ("user-agent", "beamlit-controller"),
 )
 _UNSUPPORTED = Missing(Reason.UNSUPPORTED_METRIC, "only External metrics are read from Prometheus")

@@ -1,15 +1,14 @@
 """Fetches a page of a model server, bounded in time, in size, and in memory over all pages that are being read."""
 
 import ssl
-import zlib
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
 
 import httpx2
 
 from beamlit_controller.api import system_errors
+from beamlit_controller.controller import response_body
 from beamlit_controller.controller.deadline import HANDSHAKE, Deadline
 from beamlit_controller.controller.held_bytes import Holding
 from beamlit_controller.core.reason import Reason
@@ -45,8 +44,10 @@ async def page(transport: httpx2.AsyncHTTPTransport, endpoint: str, how: Access,
                 return await _page(response, how.hide, bounds)
     except (TimeoutError, httpx2.TimeoutException):
         return Missing(Reason.TIMED_OUT, f"no complete page within {timeout:g} s")
-    except zlib.error as error:
-        return Missing(Reason.MALFORMED_ANSWER, f"the page's encoding is broken: {error}")
+    except response_body.EncodingError as error:
+        return Missing(Reason.MALFORMED_ANSWER, pages.shown(str(error)))
+    except response_body.BodyTooLargeError:
+        return Missing(Reason.ANSWER_TOO_LARGE, f"expected at most {bounds.size} bytes, and more came")
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
         return _not_connected(error)
 
@@ -75,21 +76,19 @@ async def _page(response: httpx2.Response, hide: tuple[str, ...], bounds: Bounds
         said = await _said(response, hide)
         why = "".join(f"; {each}" for each in (hint, f"it says: {said}" if said else "") if each)
         return Missing(Reason.HTTP_ERROR, f"expected status 200, got {response.status_code}{why}")
-    if _encoding(response) not in _ENCODINGS:
-        return Missing(Reason.MALFORMED_ANSWER, f"expected no encoding or gzip, got {pages.shown(_encoding(response))}")
     return await _content(response, bounds)
 
 
 def _encoding(response: httpx2.Response) -> str:
-    return response.headers.get("content-encoding", "").strip().lower()
+    return response.headers.get("content-encoding", "")
 
 
 async def _content(response: httpx2.Response, bounds: Bounds) -> Page | Missing:
+    """Read the page. Raises EncodingError or BodyTooLargeError."""
     body = bytearray()
-    async with aclosing(_decoded(response)) as pieces:
+    received = response_body.pieces(response.aiter_raw(), encoding=_encoding(response), longest=bounds.size, gzip=True)
+    async with aclosing(received) as pieces:
         async for piece in pieces:
-            if len(body) + len(piece) > bounds.size:
-                return Missing(Reason.ANSWER_TOO_LARGE, f"expected at most {bounds.size} bytes, and more came")
             if not bounds.held.take(len(piece)):
                 bounds.held.give_back()
                 return NO_ROOM
@@ -99,51 +98,21 @@ async def _content(response: httpx2.Response, bounds: Bounds) -> Page | Missing:
 
 async def _said(response: httpx2.Response, hide: tuple[str, ...]) -> str:
     """Return the beginning of a server's error message, with our secrets removed."""
-    body = bytearray()
-    with suppress(zlib.error):
-        async with aclosing(_decoded(response)) as pieces:
-            async for piece in pieces:
-                body += piece[:_LONGEST_EXCUSE]
-                if len(body) >= _LONGEST_EXCUSE:
-                    break
+    body = await response_body.beginning(
+        response.aiter_raw(), encoding=_encoding(response), longest=_LONGEST_EXCUSE, gzip=True
+    )
     text = body.decode(errors="replace")
     for secret in hide:
         text = text.replace(secret, "***")
     return pages.shown(text[: _LONGEST_EXCUSE // 2])
 
 
-async def _decoded(response: httpx2.Response) -> AsyncGenerator[bytes]:
-    """Yield the body in small pieces, however much a compressed byte expands to. Raises zlib.error."""
-    decoder = zlib.decompressobj(_GZIP) if _encoding(response) in _ZIPPED else None
-    async with aclosing(response.aiter_raw()) as received:
-        async for raw in received:
-            for piece in _expanded(decoder, raw) if decoder else (raw,):
-                yield piece
-            if decoder and decoder.eof:
-                break  # what follows is no part of the page
-    if decoder and not decoder.eof:
-        raise zlib.error("it ends early")
-
-
-def _expanded(decoder: "zlib._Decompress", raw: bytes) -> Iterator[bytes]:
-    piece = decoder.decompress(raw, _PIECE)
-    yield piece
-    while decoder.unconsumed_tail or len(piece) == _PIECE:
-        piece = decoder.decompress(decoder.unconsumed_tail, _PIECE)
-        yield piece
-
-
 # Only the text format is requested: it is parsed faster, and in others prometheus-client renames metrics with ":".
 _HEADERS = (
     ("accept", "text/plain;version=0.0.4,*/*;q=0.1"),
-    ("accept-encoding", "identity"),
+    response_body.PLAIN,
     ("user-agent", "beamlit-controller"),
 )
-_ZIPPED = frozenset({"gzip", "x-gzip"})
-"""What some servers send nevertheless."""
-_ENCODINGS = frozenset({"", "identity", *_ZIPPED})
-_GZIP = 31
-_PIECE = 64 * 1024
 _LONGEST_EXCUSE = 1024
 NO_ROOM = Missing(
     Reason.ANSWER_TOO_LARGE, "the pages of the model's servers that are being read take too much memory together"

@@ -1,8 +1,11 @@
 """A client for Envoy's admin interface, through the Unix socket in the gateway's folder."""
 
 import asyncio
+import json
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -11,6 +14,7 @@ import httpx2
 import structlog
 
 from beamlit_controller.api import system_errors
+from beamlit_controller.controller import response_body
 from beamlit_controller.controller.deadline import Deadline
 from beamlit_controller.standalone import sockets
 from beamlit_controller.standalone.endpoint_health import EndpointStatus
@@ -21,9 +25,21 @@ T = TypeVar("T")
 
 TIMEOUT = 3.0
 """Timeout for a whole response, in seconds."""
+LONGEST = 64 * 1024 * 1024
+"""Maximum size in bytes of a response."""
 _NO_TLS = ssl.SSLContext(
     ssl.PROTOCOL_TLS_CLIENT
 )  # trusts no CA; creating a default context for each request would cost 40 ms
+
+
+@dataclass(frozen=True, slots=True)
+class _Response:
+    path: str
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode(errors="replace")
 
 
 class AdminError(Exception):
@@ -102,7 +118,7 @@ class Admin:
         answer = await self._request("GET", "/config_dump?resource=dynamic_listeners")
         return _read(answer, lambda page: _refusal(page, listener))
 
-    async def _request(self, method: str, path: str) -> httpx2.Response:
+    async def _request(self, method: str, path: str) -> _Response:
         try:
             with sockets.reachable(self._socket) as short:
                 transport = httpx2.AsyncHTTPTransport(uds=short, verify=_NO_TLS, trust_env=False)
@@ -111,10 +127,13 @@ class Admin:
                     Deadline(TIMEOUT),
                     httpx2.AsyncClient(transport=transport, timeout=None, trust_env=False) as client,
                 ):
-                    answer = await client.request(method, f"http://admin{path}")
-                    return answer.raise_for_status()
+                    request = client.build_request(method, f"http://admin{path}", headers=[response_body.PLAIN])
+                    async with aclosing(await client.send(request, stream=True)) as answer:
+                        return _Response(request.url.path, await _body(answer.raise_for_status()))
         except httpx2.HTTPStatusError as error:
             raise AdminError(f"{method} {path}: expected status 200, got {error.response.status_code}") from error
+        except (response_body.EncodingError, response_body.BodyTooLargeError) as error:
+            raise AdminError(f"{method} {path}: unexpected response: {error}") from error
         except (httpx2.HTTPError, OSError) as error:
             kind = NotRunningError if isinstance(error, httpx2.ConnectError | FileNotFoundError) else AdminError
             raise kind(f"{method} {path}: {system_errors.message(error)}") from error
@@ -135,12 +154,17 @@ async def answered(ask: Callable[[], Awaitable[T]], *, period: float) -> T:
         await asyncio.sleep(period)
 
 
-def _read(answer: httpx2.Response, take: Callable[[Any], T]) -> T:
+async def _body(answer: httpx2.Response) -> bytes:
+    encoding = answer.headers.get("content-encoding", "")
+    return await response_body.whole(answer.aiter_raw(), encoding=encoding, longest=LONGEST)
+
+
+def _read(answer: _Response, take: Callable[[Any], T]) -> T:
     """Extract a value from Envoy's JSON. Raises AdminError if it has another format."""
     try:
-        return take(answer.json())
+        return take(json.loads(answer.body))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise AdminError(f"{answer.request.url.path}: expected JSON of Envoy, got another response") from error
+        raise AdminError(f"{answer.path}: expected JSON of Envoy, got another response") from error
 
 
 def _listeners(page: Any) -> dict[str, str]:  # noqa: ANN401 - Envoy's own JSON

@@ -1,0 +1,129 @@
+"""Reads the body of an HTTP response in bounded pieces, so that no server can occupy the event loop or the memory with it.
+
+An HTTP client decodes every layer of `content-encoding` at once, however much a compressed byte expands to: 24 kB in
+three layers of gzip take it minutes. Here at most one layer is decoded, of the bytes as they were received.
+"""
+
+import asyncio
+import zlib
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import Final
+
+from beamlit_controller.core import printable
+
+PLAIN: Final = ("accept-encoding", "identity")
+"""The header that requests a body without compression. Some servers compress it nevertheless."""
+PIECE: Final = 64 * 1024
+"""Maximum size in bytes of a piece, and about how much is read before other tasks have their turn."""
+
+
+class EncodingError(Exception):
+    """The encoding of a body is not accepted, or broken."""
+
+
+class BodyTooLargeError(Exception):
+    """A body is larger than allowed, compressed or not."""
+
+
+async def whole(raw: AsyncGenerator[bytes], *, encoding: str = "", longest: int, gzip: bool = False) -> bytes:
+    """Return a body of at most `longest` bytes. Raises EncodingError or BodyTooLargeError."""
+    body = bytearray()
+    async with aclosing(pieces(raw, encoding=encoding, longest=longest, gzip=gzip)) as received:
+        async for piece in received:
+            body += piece
+    return bytes(body)
+
+
+async def beginning(raw: AsyncGenerator[bytes], *, encoding: str = "", longest: int, gzip: bool = False) -> bytes:
+    """Return the first `longest` bytes of a body, or as many as can be decoded."""
+    body = bytearray()
+    with suppress(EncodingError, BodyTooLargeError):
+        async with aclosing(pieces(raw, encoding=encoding, longest=longest, gzip=gzip)) as received:
+            async for piece in received:
+                body += piece
+    return bytes(body)
+
+
+async def pieces(
+    raw: AsyncGenerator[bytes], *, encoding: str = "", longest: int, gzip: bool = False
+) -> AsyncGenerator[bytes]:
+    """Yield the first `longest` bytes of a body in pieces. Raises BodyTooLargeError if there are more.
+
+    `encoding` is the response's `content-encoding`; with `gzip`, one layer of it is decoded. Raises EncodingError for
+    any other, or if it is broken.
+    """
+    decoder, turn = _decoder(encoding, gzip=gzip), _Turn()
+    left, unread = longest, longest + _OVERHEAD
+    async with aclosing(_parts(raw)) as parts:
+        async for part in parts:
+            unread -= len(part)
+            for piece in _decoded(decoder, part) if decoder else (part,):
+                yield piece[:left]
+                left -= len(piece)
+                if left < 0:
+                    raise BodyTooLargeError
+                await turn.after(len(part) + len(piece))
+            if decoder and decoder.eof:
+                return  # what follows is no part of the body
+            if unread < 0:
+                raise BodyTooLargeError
+    if decoder:
+        raise EncodingError("the gzip encoding of the body is broken: it ends early")
+
+
+async def _parts(raw: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    async with aclosing(raw):
+        async for received in raw:
+            for start in range(0, len(received), PIECE):
+                yield received[start : start + PIECE]
+
+
+@dataclass(slots=True)
+class _Turn:
+    """Lets other tasks have their turn after each large step."""
+
+    step: int = 0
+
+    async def after(self, size: int) -> None:
+        self.step += size + _PER_PIECE
+        if self.step > PIECE:
+            self.step = 0
+            await asyncio.sleep(0)
+
+
+def require_plain(encoding: str) -> None:
+    """Raise EncodingError if a `content-encoding` says that the body is compressed."""
+    _decoder(encoding, gzip=False)
+
+
+def _decoder(encoding: str, *, gzip: bool) -> "zlib._Decompress | None":
+    layer = encoding.strip().lower()
+    if layer in _NONE:
+        return None
+    if gzip and layer in _ZIPPED:
+        return zlib.decompressobj(_GZIP)
+    shown = printable.short(printable.line(layer), _SHOWN)
+    raise EncodingError(f"expected content-encoding {'gzip or none' if gzip else 'none'}, got {shown}")
+
+
+def _decoded(decoder: "zlib._Decompress", part: bytes) -> Iterator[bytes]:
+    try:
+        piece = decoder.decompress(part, PIECE)
+        yield piece
+        while decoder.unconsumed_tail or len(piece) == PIECE:
+            piece = decoder.decompress(decoder.unconsumed_tail, PIECE)
+            yield piece
+    except zlib.error as error:
+        raise EncodingError(f"the gzip encoding of the body is broken: {error}") from error
+
+
+_NONE = frozenset({"", "identity"})
+_ZIPPED = frozenset({"gzip", "x-gzip"})
+_GZIP = 31
+_SHOWN = 100
+_OVERHEAD = PIECE
+"""What a compressed body may be larger than the decoded one."""
+_PER_PIECE = 256
+"""What a piece costs, in bytes: a body may come byte by byte."""
