@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+import httpx2
 import pytest
 from inline_snapshot import snapshot
 from rich.console import Console
 
 from beamlit_controller.api.models_view import ModelsView
 from beamlit_controller.api.problems import Problem
-from beamlit_controller.cli import explain_screen
+from beamlit_controller.cli import explain, explain_screen
 from beamlit_controller.cli.explain import Failed, pick, report
 from beamlit_controller.core import cycle
 from beamlit_controller.core.ledger import UsageReading
@@ -402,9 +403,15 @@ async def test_a_controller_that_is_not_there_ends_with_1_and_what_was_tried(
         (http.redirect("http://elsewhere.example/"), "got status 302"),
         (http.hang_up, "no answer from"),
         (http.garbage, "no answer from"),
-        (http.page("x", content_encoding="gzip"), "expected a beamlit-controller at"),
+        (http.page("x", content_encoding="gzip"), "expected content-encoding none, got gzip"),
+        (http.page("x", status=500, content_encoding="gzip"), "got status 500"),
+        (http.page("[" * 200_000), "got another server's response: Invalid JSON"),
+        (http.endless(), "got another server's response: it has more than 33554432 bytes"),
     ],
-    ids=["500", "html", "strange-models", "list", "redirect", "hang-up", "garbage", "no-gzip"],
+    ids=[
+        *("500", "html", "strange-models", "list", "redirect", "hang-up", "garbage", "gzip", "500 in gzip"),
+        *("deep", "endless"),
+    ],
 )
 async def test_whatever_else_answers_ends_with_1_in_words(
     answer: http.Respond, said: str, capsys: pytest.CaptureFixture[str]
@@ -414,6 +421,16 @@ async def test_whatever_else_answers_ends_with_1_in_words(
 
     assert code == 1
     assert said in capsys.readouterr().err
+
+
+async def test_a_server_that_answers_byte_by_byte_is_waited_for_only_so_long() -> None:
+    async with (
+        http.serve(http.drip(b" " * 1_000_000, interval=0)) as server,
+        httpx2.AsyncClient(trust_env=False) as client,
+    ):
+        answer = await explain.fetch(client, server.address, within=0.3)
+
+    assert answer == Failed(f"no complete answer from http://{server.address}/models within 0.3 s", 1)
 
 
 @pytest.mark.parametrize("address", ["not an address", "http://", "127.0.0.1:99999"])

@@ -4,6 +4,7 @@ import asyncio
 import json
 import ssl
 import sys
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -17,9 +18,16 @@ from rich.text import Text
 from beamlit_controller.api import system_errors
 from beamlit_controller.api.models_view import ModelsView, ModelView, WaitingView
 from beamlit_controller.cli import explain_screen
+from beamlit_controller.controller import response_body
+from beamlit_controller.controller.deadline import Deadline
 from beamlit_controller.core import printable
 
 TIMEOUT = 5.0
+"""Seconds in which a connection is made, and each part of the response comes."""
+COMPLETE = 15.0
+"""Seconds in which the whole response comes."""
+LONGEST = 32 * 1024 * 1024
+"""Maximum size in bytes of a response; a model has a few KiB of it."""
 EVERY = 1.0
 """Seconds between two updates with --watch."""
 NAMED = 30
@@ -87,28 +95,49 @@ async def report(
     return shown.code if isinstance(shown, Failed) else 0
 
 
-async def fetch(client: httpx2.AsyncClient, address: str) -> ModelsAnswer | Failed:
-    """Get /models from a running controller."""
+async def fetch(client: httpx2.AsyncClient, address: str, *, within: float = COMPLETE) -> ModelsAnswer | Failed:
+    """Get /models from a running controller, within a number of seconds."""
     if "://" in address and not address.startswith(("http://", "https://")):
         return Failed(f"--address: expected host:port or http://host:port, got {address}", 1)
     url = f"{address.rstrip('/') if '://' in address else f'http://{address}'}/models"
     try:
         _ = urlsplit(url).port  # raises errors that the client would only detect while connecting
-        response = await client.get(url)
+        async with Deadline(within):
+            request = client.build_request("GET", url, headers=[response_body.PLAIN])
+            async with aclosing(await client.send(request, stream=True)) as response:
+                return await _answer(response, url)
+    except TimeoutError:
+        return Failed(f"no complete answer from {url} within {within:g} s", 1)
+    except response_body.EncodingError as error:
+        return _not_ours(url, str(error))
+    except response_body.BodyTooLargeError:
+        return _not_ours(url, f"it has more than {LONGEST} bytes")
     except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError, ValueError) as error:
         return Failed(
             f"no answer from {url}: {system_errors.message(error)}; is the controller running, and is this its address?",
             1,
         )
+
+
+async def _answer(response: httpx2.Response, url: str) -> ModelsAnswer | Failed:
+    """Read a response. Raises EncodingError or BodyTooLargeError."""
+    encoding = response.headers.get("content-encoding", "")
     if response.status_code != httpx2.codes.OK:
-        return Failed(f"expected the models from {url}, got status {response.status_code}: {response.text[:200]}", 1)
+        begins = await response_body.beginning(response.aiter_raw(), encoding=encoding, longest=_EXCERPT)
+        said = begins.decode(errors="replace")[:200]
+        return Failed(f"expected the models from {url}, got status {response.status_code}: {said}", 1)
+    body = await response_body.whole(response.aiter_raw(), encoding=encoding, longest=LONGEST)
     try:
-        return ModelsAnswer(response.json(), ModelsView.model_validate_json(response.content))
+        view = ModelsView.model_validate_json(body)  # before the other parser, which needs more memory and stack
+        return ModelsAnswer(json.loads(body), view)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    except ValueError:
-        why = "the response is no JSON"
+        first = error.errors(include_url=False, include_input=False)[0]
+        return _not_ours(url, ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"]))))
+    except (ValueError, RecursionError):
+        return _not_ours(url, "the response is no JSON")
+
+
+def _not_ours(url: str, why: str) -> Failed:
     return Failed(f"expected a beamlit-controller at {url}, got another server's response: {why}", 1)
 
 
@@ -175,3 +204,6 @@ def _listed(models: list[ModelView | WaitingView]) -> str:
     names = sorted(_key(model) for model in models)
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
+
+
+_EXCERPT = 1024
