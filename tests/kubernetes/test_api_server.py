@@ -1,6 +1,7 @@
 """The connection to the API server: whatever objects hold, lines are lines and answers are bounded."""
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -158,6 +159,25 @@ async def test_a_token_is_read_again_whatever_the_first_refusal_says(
             with pytest.raises(ApiError) as raised:
                 await client.get("/x")
             assert raised.value.reason == expected
+
+
+SECRET = "SECRET" * 300
+
+
+@pytest.mark.parametrize("user", [User(token=SECRET), User(username="me", password=SECRET)], ids=["token", "password"])
+@pytest.mark.parametrize("status", [200, 403])
+async def test_a_server_that_repeats_our_credentials_does_not_get_them_shown(user: User, status: int) -> None:
+    async def respond(request: http.Request, writer: asyncio.StreamWriter) -> None:
+        said = f"you are {request.headers['authorization']} {SECRET}"
+        await http.page(said, status=status)(request, writer)
+
+    async with connected(respond, user=user) as (client, _):
+        with pytest.raises(ApiError) as raised:
+            await client.get("/x")
+
+    assert "you are" in raised.value.message
+    assert "SECRET" not in raised.value.message
+    assert base64.b64encode(b"me:SECRET").decode()[:8] not in raised.value.message
 
 
 async def test_a_refusal_is_read_in_part_and_waited_for_only_so_long() -> None:

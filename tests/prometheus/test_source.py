@@ -384,6 +384,25 @@ async def test_a_server_that_repeats_our_credentials_does_not_get_them_shown(tmp
             assert secret not in found.message
 
 
+@pytest.mark.parametrize("size", [1_500, 4_500])
+@pytest.mark.parametrize("status", [200, 401])
+async def test_a_long_credential_is_not_shown_in_part(tmp_path: Path, size: int, status: int) -> None:
+    """What a server said was cut to 4,096 bytes before whole tokens were removed from it."""
+    file = tmp_path / "secret"
+    file.write_text("SECRET" * (size // 6))
+
+    async def respond(request: http.Request, writer: asyncio.StreamWriter) -> None:
+        await http.page(f"unknown: {request.headers['authorization']}", status=status)(request, writer)
+
+    by_token = await missing(respond, bearer_token_file=file)
+    by_password = await missing(respond, basic_auth=HttpBasicAuth("me", file))
+
+    for found in (by_token, by_password):
+        assert "***" in found.message
+        assert "SECRET" not in found.message
+        assert base64.b64encode(b"me:SECRET").decode()[:8] not in found.message
+
+
 # TLS.
 
 

@@ -166,6 +166,27 @@ async def test_a_refusal_says_what_to_set_in_the_servers_own_words_and_shows_no_
     assert len(missing.message) < 500
 
 
+LONG = "SECRETPART" * 150
+ECHOES: dict[str, http.Respond] = {
+    "refusal": http.echo(status=401),
+    "page": http.page(f"<html>invalid token {LONG}"),
+    "cut page": http.page(f"<html>{' ' * 3_000}invalid token {LONG}"),
+    "content type": http.page("{}", content_type=f"application/json;{LONG}"),
+    "line": http.page(f"queue {LONG}\n"),
+    "encoding": http.page("", content_encoding=LONG),
+}
+
+
+@pytest.mark.parametrize("kind", ECHOES)
+async def test_a_long_token_is_not_shown_in_part(secrets: Secrets, kind: str) -> None:
+    """A refusal was cut to 1,024 bytes before whole tokens were removed from it; what other pages said was shown as it came."""
+    secrets.write(TOKEN, LONG)
+    async with http.serve(ECHOES[kind]) as server:
+        missing = failure(await read(secrets, server.address, replace(PLAIN, credential=TOKEN)))
+
+    assert "secret" not in missing.message.lower().replace("bearertokensecretref", "")
+
+
 async def test_a_server_without_metrics_says_what_to_start_it_with(secrets: Secrets) -> None:
     """As llama.cpp does without `--metrics`."""
     body = '{"error":{"code":501,"message":"This server does not support metrics endpoint. Start it with `--metrics`"}}'

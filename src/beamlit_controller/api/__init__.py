@@ -43,7 +43,8 @@ What users read
 - `headline`: one model in a sentence; `recent`: how requests are answered now; `effects`: what clients notice; `destination`: which remotes
   requests can go to now
 - `policy_text`: the policy of a model in sentences; `advice`: what to do
-- `system_errors`: the system's message in an HTTP client's error; `regular_file`: the content of a file that others may replace
+- `system_errors`: the system's message in an HTTP client's error; `redaction`: removes secrets from a server's text
+- `regular_file`: the content of a file that others may replace
 
 Conversion of autoscalers
 - `conversion`: the command `convert`; `hpa` and `keda` read the metrics

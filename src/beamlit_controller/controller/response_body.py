@@ -11,8 +11,6 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from beamlit_controller.core import printable
-
 PLAIN: Final = ("accept-encoding", "identity")
 """The header that requests a body without compression. Some servers compress it nevertheless."""
 PIECE: Final = 64 * 1024
@@ -104,8 +102,8 @@ def _decoder(encoding: str, *, gzip: bool) -> "zlib._Decompress | None":
         return None
     if gzip and layer in _ZIPPED:
         return zlib.decompressobj(_GZIP)
-    shown = printable.short(printable.line(layer), _SHOWN)
-    raise EncodingError(f"expected content-encoding {'gzip or none' if gzip else 'none'}, got {shown}")
+    got = layer if len(layer) <= _SHOWN and _KNOWN.issuperset(layer.replace(",", " ").split()) else "an unknown one"
+    raise EncodingError(f"expected content-encoding {'gzip or none' if gzip else 'none'}, got {got}")
 
 
 def _decoded(decoder: "zlib._Decompress", part: bytes) -> Iterator[bytes]:
@@ -122,6 +120,7 @@ def _decoded(decoder: "zlib._Decompress", part: bytes) -> Iterator[bytes]:
 _NONE = frozenset({"", "identity"})
 _ZIPPED = frozenset({"gzip", "x-gzip"})
 _GZIP = 31
+_KNOWN = frozenset({"br", "compress", "deflate", "zstd", "identity", *_ZIPPED})
 _SHOWN = 100
 _OVERHEAD = PIECE
 """What a compressed body may be larger than the decoded one."""

@@ -18,7 +18,7 @@ from lightkube.config.client_adapter import AsyncClient, ConnectionParams
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.core.exceptions import ConfigError
 
-from beamlit_controller.api import system_errors
+from beamlit_controller.api import redaction, system_errors
 from beamlit_controller.controller import response_body
 from beamlit_controller.controller.deadline import HANDSHAKE, Deadline
 from beamlit_controller.kubernetes import api_bodies, watch_lines
@@ -141,7 +141,7 @@ class ApiServer:
         )
         async with _mapped(), aclosing(await self._client.send(request, stream=True)) as response:
             if response.is_error:
-                raise _refusal(response.status_code, await api_bodies.beginning(response), response.headers)
+                raise _refusal(response, await api_bodies.beginning(response))
             yield watch_lines.read(response.aiter_raw(), longest=LONGEST)
 
     async def _exchange(
@@ -169,9 +169,9 @@ class ApiServer:
             aclosing(await self._client.send(request, stream=True)) as response,
         ):
             if response.is_error or response.is_redirect:
-                raise _refusal(response.status_code, await api_bodies.beginning(response), response.headers)
+                raise _refusal(response, await api_bodies.beginning(response))
             answer = await api_bodies.whole(response, most)
-        return _parsed(answer)
+        return _parsed(answer, _secrets(response.request))
 
     def _url(self, path: str, query: Query) -> str:
         return f"{self._base}{path}" + (f"?{urlencode(query)}" if query else "")
@@ -203,15 +203,26 @@ async def _mapped(most: int = LONGEST) -> AsyncIterator[None]:
         ) from error
 
 
-def _refusal(code: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
+def _refusal(response: httpx2.Response, body: bytes) -> ApiError:
     """Parse a Status object; of anything else, such as a proxy's error page, an excerpt is shown."""
+    code, hide = response.status_code, _secrets(response.request)
     try:
         status = json.loads(body)
         reason, message = str(status.get("reason") or ""), str(status.get("message") or "")
     except (ValueError, AttributeError, RecursionError):
-        reason, message = "", body[:_SHOWN].decode(errors="replace").strip()
-    said = message[:_LONGEST_MESSAGE] or f"HTTP {code}"
-    return ApiError(code, reason[:_SHOWN], said, _retry_after(headers.get("retry-after", "")))
+        reason, message = "", _excerpt(body, hide)
+    said = redaction.hidden(message, hide)[:_LONGEST_MESSAGE] or f"HTTP {code}"
+    reason = redaction.hidden(reason, hide)[:_SHOWN]
+    return ApiError(code, reason, said, _retry_after(response.headers.get("retry-after", "")))
+
+
+def _secrets(request: httpx2.Request) -> tuple[str, ...]:
+    return redaction.of_header(request.headers.get("authorization", ""))
+
+
+def _excerpt(body: bytes, hide: tuple[str, ...]) -> str:
+    text = body[:_LONGEST_MESSAGE].decode(errors="replace")
+    return redaction.hidden(text, hide)[:_SHOWN].strip()
 
 
 def _retry_after(after: str) -> float | None:
@@ -220,13 +231,13 @@ def _retry_after(after: str) -> float | None:
     return min(float(after), _LONGEST_RETRY_AFTER) if seconds else None
 
 
-def _parsed(body: bytes) -> Json:
+def _parsed(body: bytes, hide: tuple[str, ...]) -> Json:
     try:
         content = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise ApiError(0, "MalformedAnswer", f"expected JSON, got {body[:_SHOWN]!r}") from error
+        raise ApiError(0, "MalformedAnswer", f"expected JSON, got {_excerpt(body, hide)!r}") from error
     if not isinstance(content, dict):
-        raise ApiError(0, "MalformedAnswer", f"expected a JSON object, got {body[:_SHOWN]!r}")
+        raise ApiError(0, "MalformedAnswer", f"expected a JSON object, got {_excerpt(body, hide)!r}")
     return content
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from beamlit_controller.api import redaction
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 
@@ -40,8 +41,7 @@ def too_large(status: int, limit: int) -> Missing:
 
 def shown(text: str, *, hide: Iterable[str] = ()) -> str:
     """Return a server's text as one short line, with our secrets removed."""
-    for secret in hide:
-        text = text.replace(secret, "***")
+    text = redaction.hidden(text, hide)
     line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
 

@@ -45,17 +45,17 @@ async def page(transport: httpx2.AsyncHTTPTransport, endpoint: str, how: Access,
     except (TimeoutError, httpx2.TimeoutException):
         return Missing(Reason.TIMED_OUT, f"no complete page within {timeout:g} s")
     except response_body.EncodingError as error:
-        return Missing(Reason.MALFORMED_ANSWER, pages.shown(str(error)))
+        return Missing(Reason.MALFORMED_ANSWER, pages.shown(str(error), hide=how.hide))
     except response_body.BodyTooLargeError:
         return Missing(Reason.ANSWER_TOO_LARGE, f"expected at most {bounds.size} bytes, and more came")
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-        return _not_connected(error)
+        return _not_connected(error, how.hide)
 
 
-def _not_connected(error: Exception) -> Missing:
+def _not_connected(error: Exception, hide: tuple[str, ...]) -> Missing:
     if broken := _tls_error(error):
         return Missing(Reason.TLS_FAILED, pages.shown(broken.reason or str(broken)) + _verification(broken))
-    return Missing(Reason.CONNECTION_FAILED, pages.shown(system_errors.message(error)))
+    return Missing(Reason.CONNECTION_FAILED, pages.shown(system_errors.message(error), hide=hide))
 
 
 def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
@@ -76,14 +76,14 @@ async def _page(response: httpx2.Response, hide: tuple[str, ...], bounds: Bounds
         said = await _said(response, hide)
         why = "".join(f"; {each}" for each in (hint, f"it says: {said}" if said else "") if each)
         return Missing(Reason.HTTP_ERROR, f"expected status 200, got {response.status_code}{why}")
-    return await _content(response, bounds)
+    return await _content(response, hide, bounds)
 
 
 def _encoding(response: httpx2.Response) -> str:
     return response.headers.get("content-encoding", "")
 
 
-async def _content(response: httpx2.Response, bounds: Bounds) -> Page | Missing:
+async def _content(response: httpx2.Response, hide: tuple[str, ...], bounds: Bounds) -> Page | Missing:
     """Read the page. Raises EncodingError or BodyTooLargeError."""
     body = bytearray()
     received = response_body.pieces(response.aiter_raw(), encoding=_encoding(response), longest=bounds.size, gzip=True)
@@ -93,7 +93,7 @@ async def _content(response: httpx2.Response, bounds: Bounds) -> Page | Missing:
                 bounds.held.give_back()
                 return NO_ROOM
             body += piece
-    return Page(bytes(body), response.headers.get("content-type", ""))
+    return Page(bytes(body), response.headers.get("content-type", ""), hide)
 
 
 async def _said(response: httpx2.Response, hide: tuple[str, ...]) -> str:
@@ -101,10 +101,7 @@ async def _said(response: httpx2.Response, hide: tuple[str, ...]) -> str:
     body = await response_body.beginning(
         response.aiter_raw(), encoding=_encoding(response), longest=_LONGEST_EXCUSE, gzip=True
     )
-    text = body.decode(errors="replace")
-    for secret in hide:
-        text = text.replace(secret, "***")
-    return pages.shown(text[: _LONGEST_EXCUSE // 2])
+    return pages.shown(body.decode(errors="replace"), hide=hide)
 
 
 # Only the text format is requested: it is parsed faster, and in others prometheus-client renames metrics with ":".

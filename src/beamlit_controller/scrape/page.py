@@ -6,7 +6,7 @@ lines) a gauge with four series takes 0.1 ms; parsing the whole page takes 30 ms
 
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -15,16 +15,18 @@ from prometheus_client import parser as text_format
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.samples import Sample
 
+from beamlit_controller.api import redaction
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A server's response."""
+    """A server's response; `hide` are secrets that must not appear in messages about it."""
 
     body: bytes
     content_type: str = ""
+    hide: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -51,7 +53,8 @@ class ParsingBudget:
 def samples(page: Page, name: str, budget: ParsingBudget | None = None) -> list[Sample] | Missing:
     """Parse the samples with this name."""
     if _is_foreign(page):
-        return Missing(Reason.MALFORMED_ANSWER, f"expected metrics, got {shown(page.content_type)}: {_excerpt(page)}")
+        media_type, excerpt = shown(page.content_type, hide=page.hide), _excerpt(page)
+        return Missing(Reason.MALFORMED_ANSWER, f"expected metrics, got {media_type}: {excerpt}")
     lines = _lines(page, name, budget or ParsingBudget(_MOST_PARSED + len(page.body)))
     if isinstance(lines, Missing):
         return lines
@@ -70,7 +73,7 @@ def _samples(page: Page, name: str, lines: list[bytes]) -> list[Sample] | None:
 def _unreadable(page: Page, name: str, lines: list[bytes]) -> Missing:
     """Show the line that can't be read, if it is among the first: the parser's errors are those of Python."""
     line = next((line for line in lines[:_LINES_TRIED] if _samples(page, name, [line]) is None), None)
-    which = "" if line is None else f": {shown(line.decode(errors='replace'))}"
+    which = "" if line is None else f": {shown(line[:_LONGEST_LINE].decode(errors='replace'), hide=page.hide)}"
     return Missing(Reason.MALFORMED_ANSWER, f"a line with this name can't be read{which}")
 
 
@@ -142,13 +145,14 @@ def _type_with_exemplars(name: str) -> list[bytes]:
     return []
 
 
-def shown(text: str) -> str:
-    """Return a server's text as one short line."""
+def shown(text: str, *, hide: Iterable[str] = ()) -> str:
+    """Return a server's text as one short line, with our secrets removed."""
+    text = redaction.hidden(text, hide)
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())[:_SHOWN]
 
 
 def _excerpt(page: Page) -> str:
-    return shown(page.body[:4096].decode(errors="replace"))
+    return shown(page.body[:4096].decode(errors="replace"), hide=page.hide)
 
 
 def _is_foreign(page: Page) -> bool:
