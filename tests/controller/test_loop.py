@@ -18,9 +18,10 @@ from beamlit_controller.controller.sensor import Sensor
 from beamlit_controller.core import decision, readable
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision, Timers
+from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.metric_spec import MetricSpec
 from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.signals import LocalHealth, Missing, Reading, Scale
+from beamlit_controller.core.signals import NOT_ASKED, LocalHealth, Missing, Reading, Scale
 from beamlit_controller.core.spec import Behavior, ModelKey, OffloadSpec
 from beamlit_controller.core.verdict import Unread
 from builders import NOW, QUEUE, pods, sample, spec
@@ -34,17 +35,27 @@ pytestmark = pytest.mark.looptime
 
 @dataclass
 class Queue:
-    """A source that answers with a value, after a delay, or with an error."""
+    """A source that answers with a value, after a delay."""
 
     value: int = 5
     delay: float = 0
-    error: Exception | None = None
 
     async def read(self, spec: OffloadSpec, metric: MetricSpec, *, at: datetime) -> Reading:
         await asyncio.sleep(self.delay)
-        if self.error is not None:
-            raise self.error
         return sample(self.value, at=at, window=timedelta(0))
+
+
+@dataclass
+class BrokenFlows:
+    """Flows that raise, of all models or of one, as no implementation should."""
+
+    error: Exception | None = None
+    of: ModelKey | None = None
+
+    def flow(self, spec: OffloadSpec) -> Flow | Missing:
+        if self.error is not None and self.of in {None, spec.key}:
+            raise self.error
+        return NOT_ASKED
 
 
 class ThreePods:
@@ -104,9 +115,11 @@ class Wall:
         return NOW + timedelta(seconds=self._time() - self._began) + self.ahead
 
 
-def parts(source: Queue | None, seen: Seen, wall: Wall | None = None) -> LoopDependencies:
+def parts(
+    source: Queue | None, seen: Seen, wall: Wall | None = None, *, flows: BrokenFlows | None = None
+) -> LoopDependencies:
     sources = ((readable.from_metrics_apis, source),) if source is not None else ()
-    sensor = Sensor(sources=sources, inventory=ThreePods())
+    sensor = Sensor(sources=sources, inventory=ThreePods(), flows=flows)
     return LoopDependencies(sensor, (seen,), AnchoredClock(wall or Wall()), lambda _spec: PERIOD)
 
 
@@ -161,15 +174,16 @@ async def test_a_slow_source_is_missing_and_costs_no_round() -> None:
 
 
 async def test_an_unexpected_error_ends_the_round_and_nothing_else() -> None:
-    seen, source = Seen(), Queue(value=20)
+    seen, flows = Seen(), BrokenFlows()
 
     async def fault() -> None:
         await asyncio.sleep(12)
-        source.error = ValueError("boom")
+        flows.error = ValueError("boom")
         await asyncio.sleep(20)
-        source.error = None
+        flows.error = None
 
-    await for_seconds(60, loop.run(Latest(spec()), parts(source, seen), previous=None), fault())
+    dependencies = parts(Queue(value=20), seen, flows=flows)
+    await for_seconds(60, loop.run(Latest(spec()), dependencies, previous=None), fault())
 
     assert 3 <= len(seen.failures) <= 5
     assert seen.cycles[-1].at > NOW + timedelta(seconds=32)
@@ -201,11 +215,7 @@ async def test_a_poisoned_model_leaves_the_others_alone() -> None:
     seen = Seen()
     good, poisoned = spec(), spec(key=OTHER, metrics=(QUEUE, QUEUE))
 
-    sources = (
-        (lambda of, _: of.key == OTHER, Queue(error=RuntimeError("boom"))),
-        (readable.from_metrics_apis, Queue()),
-    )
-    together = replace(parts(Queue(), seen), sensor=Sensor(sources=sources, inventory=ThreePods()))
+    together = parts(Queue(), seen, flows=BrokenFlows(RuntimeError("boom"), of=OTHER))
     folder = Folder(Latest({good.key: good, OTHER: poisoned}))
 
     await for_seconds(30, supervisor.run(folder, together, Remembered()))

@@ -99,3 +99,48 @@ async def test_what_has_come_while_the_loop_was_held_up_is_no_timeout() -> None:
 
     assert signals.readings == (sample(5),)
     assert signals.pods == ()
+
+
+class Broken:
+    """A source and an inventory with a bug."""
+
+    async def read(self, spec: OffloadSpec, metric: MetricSpec, *, at: datetime) -> Reading:
+        raise KeyError("_internals")
+
+    async def snapshot_of(self, spec: OffloadSpec) -> WorkloadSnapshot:
+        raise KeyError("_internals")
+
+
+class Steady:
+    async def read(self, spec: OffloadSpec, metric: MetricSpec, *, at: datetime) -> Reading:
+        return sample(5)
+
+
+async def test_a_bug_in_one_source_takes_no_value_of_another_away() -> None:
+    """It ended the round: no metric of the model was read any more."""
+    reported: list[str] = []
+    sensor = Sensor(
+        sources=((lambda _, metric: metric == QUEUE, Steady()), (lambda *_: True, Broken())),
+        inventory=Broken(),
+        report=lambda _, what, error: reported.append(f"{what}: {error!r}"),
+    )
+
+    for _ in range(3):
+        signals = await sensor.read(spec(metrics=(QUEUE, CPU)), at=NOW, deadline=timedelta(seconds=1))
+
+    why = "an unexpected error while reading {}: see the log"
+    pods_missing = Missing(Reason.INTERNAL_ERROR, why.format("the model's pods"))
+    assert signals.readings == (sample(5), Missing(Reason.INTERNAL_ERROR, why.format("cpu")))
+    assert (signals.pods, signals.scale, signals.local) == (pods_missing, pods_missing, LocalHealth(0, 0))
+    assert sorted(reported) == ["cpu: KeyError('_internals')", "the model's pods: KeyError('_internals')"]
+
+
+async def test_a_source_that_is_cancelled_is_cancelled() -> None:
+    class Cancelling:
+        async def read(self, spec: OffloadSpec, metric: MetricSpec, *, at: datetime) -> Reading:
+            raise asyncio.CancelledError
+
+    sensor = Sensor(sources=((lambda *_: True, Cancelling()),), inventory=NoPods())
+
+    with pytest.raises(asyncio.CancelledError):
+        await sensor.read(spec(metrics=(QUEUE,)), at=NOW, deadline=timedelta(seconds=1))

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import gzip
 import tracemalloc
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -186,6 +186,31 @@ async def test_a_server_without_a_value_is_named_with_its_reason_and_the_others_
     assert [(pod, missing.reason) for pod, missing in first.failures] == [(bad.address, reason)]
     assert isinstance(second, PodSamples)
     assert [sample.milli for sample in second.samples] == [3_000, 3_000]
+
+
+async def test_a_bug_that_one_server_meets_takes_only_its_own_value_away() -> None:
+    """It ended the round, and the values of all servers with it."""
+
+    class Faulty(HeldBytes):
+        def add(self, owner: Hashable, size: int) -> bool:
+            if size == len(b"queue 13\n"):
+                raise KeyError("_internals")
+            return super().add(owner, size)
+
+    reported: list[str] = []
+    async with servers(http.page(b"queue 5\n"), http.page(b"queue 13\n")) as (good, bad):
+        endpoints = {good.address: "good", bad.address: "bad"}
+        async with ScrapeSource(
+            lambda _: endpoints, timeout=PATIENT, held=Faulty(), report=lambda _, what, error: reported.append(what)
+        ) as source:
+            readings = [await source.read(SPEC, metric("queue"), at=AT + number * SECOND) for number in range(3)]
+
+    why = Missing(Reason.INTERNAL_ERROR, f"an unexpected error while reading {bad.address}: see the log")
+    for reading in readings:
+        assert isinstance(reading, PodSamples)
+        assert [(each.pod, each.milli) for each in reading.samples] == [("good", 5_000)]
+        assert reading.failures == (("bad", why),)
+    assert reported == [bad.address]
 
 
 async def test_no_redirect_is_followed() -> None:

@@ -182,6 +182,16 @@ def test_a_failed_round_is_logged_once_with_its_traceback_and_when_it_works_agai
     assert again["event"] == "round recovered"
 
 
+def test_a_reading_that_fails_is_logged_with_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info", json=True)
+
+    logs.reading_failed(KEY, "queue", raised(RuntimeError("unexpected")))
+
+    (failed,) = lines(capsys)
+    assert (failed["event"], failed["model"], failed["what"]) == ("reading failed", "models/llama", "queue")
+    assert "RuntimeError: unexpected" in str(failed["exception"])
+
+
 def test_another_error_is_logged_again(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("info", json=True)
     sink = LogSink()

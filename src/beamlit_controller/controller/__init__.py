@@ -5,7 +5,7 @@ May import: `core` and asyncio.
 
 - `supervisor`: starts and ends one loop per model, and recalls its last decision
 - `loop`: a round: read the spec, read the signals, decide (`core.cycle`), notify the sinks. Errors of a round end here
-- `sensor`: reads all signals of a round
+- `sensor`: reads all signals of a round; `containment`: an unexpected error takes only what it concerns
 - `ports`: the Protocols: Provider, Source, Inventory, Memory, Sink, Clock
 - `meters`, `usage_meters`: the gateways' counters of requests and usage; `gateway_metrics`: metrics computed from them
 - `latest`, `changes`: pass on the newest value, and changed keys

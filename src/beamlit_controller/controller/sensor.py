@@ -3,6 +3,8 @@
 import asyncio
 from datetime import datetime, timedelta
 
+from beamlit_controller.controller import containment
+from beamlit_controller.controller.containment import Containment, Report
 from beamlit_controller.controller.deadline import Deadline
 from beamlit_controller.controller.ports import Flows, Inventory, Source, UsageCounts, WorkloadSnapshot
 from beamlit_controller.core import wording
@@ -18,7 +20,7 @@ Sources = tuple[tuple[Readable, Source], ...]
 
 
 class Sensor:
-    """Reads `Signals`; what can't be read in time is `Missing`."""
+    """Reads `Signals`; what can't be read in time, or ends in an unexpected error, is `Missing`. Such errors go to `report`."""
 
     def __init__(
         self,
@@ -27,31 +29,40 @@ class Sensor:
         inventory: Inventory,
         flows: Flows | None = None,
         usage: UsageCounts | None = None,
+        report: Report = containment.unreported,
     ) -> None:
         self._sources = sources
         self._inventory = inventory
         self._flows = flows
         self._usage = usage
+        self._containment = Containment(report)
 
     async def read(self, spec: OffloadSpec, *, at: datetime, deadline: timedelta) -> Signals:
         """Read all metrics of the spec concurrently."""
         async with asyncio.TaskGroup() as group:
-            surveying = group.create_task(self._snapshot(spec, deadline))
-            tasks = [group.create_task(self._read(spec, metric, at, deadline)) for metric in spec.metrics]
+            surveying = group.create_task(self._contained_snapshot(spec, deadline))
+            tasks = [group.create_task(self._contained_read(spec, metric, at, deadline)) for metric in spec.metrics]
         population, readings = surveying.result(), tuple(task.result() for task in tasks)
         flow = self._flows.flow(spec) if self._flows is not None else NOT_ASKED
         usage = self._usage.usage(spec.key) if self._usage is not None else UsageReading()
         return Signals(at, readings, population.pods, population.scale, population.local, flow, usage)
+
+    async def _contained_snapshot(self, spec: OffloadSpec, deadline: timedelta) -> WorkloadSnapshot:
+        return await self._containment.run(spec.key, "the model's pods", self._snapshot(spec, deadline), _unknown)
+
+    async def _contained_read(
+        self, spec: OffloadSpec, metric: MetricSpec, at: datetime, deadline: timedelta
+    ) -> Reading:
+        reading = self._read(spec, metric, at, deadline)
+        return await self._containment.run(spec.key, wording.name(metric), reading, lambda missing: missing)
 
     async def _snapshot(self, spec: OffloadSpec, deadline: timedelta) -> WorkloadSnapshot:
         try:
             async with Deadline(deadline.total_seconds()):
                 return await self._inventory.snapshot_of(spec)
         except TimeoutError:
-            unknown = Missing(
-                Reason.TIMED_OUT, f"the model's pods could not be listed within {deadline.total_seconds():g} s"
-            )
-            return WorkloadSnapshot(unknown, unknown, LocalHealth(0, 0))
+            message = f"the model's pods could not be listed within {deadline.total_seconds():g} s"
+            return _unknown(Missing(Reason.TIMED_OUT, message))
 
     async def _read(self, spec: OffloadSpec, metric: MetricSpec, at: datetime, deadline: timedelta) -> Reading:
         source = next((source for can_read, source in self._sources if can_read(spec, metric)), None)
@@ -63,3 +74,7 @@ class Sensor:
         except TimeoutError:
             message = f"no answer for {wording.name(metric)} within {deadline.total_seconds():g} s"
             return Missing(Reason.TIMED_OUT, message)
+
+
+def _unknown(why: Missing) -> WorkloadSnapshot:
+    return WorkloadSnapshot(why, why, LocalHealth(0, 0))

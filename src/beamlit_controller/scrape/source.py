@@ -11,6 +11,8 @@ from typing import Self
 
 import httpx2
 
+from beamlit_controller.controller import containment
+from beamlit_controller.controller.containment import Containment, Report
 from beamlit_controller.controller.held_bytes import HeldBytes
 from beamlit_controller.core.metric_spec import MetricSpec, PodsMetric, Quantile
 from beamlit_controller.core.reason import Reason
@@ -31,7 +33,7 @@ class ScrapeSource:
 
     `endpoints` returns a model's servers as a mapping of `host:port` to pod name, or why there are none. A server that
     has not answered completely within `timeout` has no sample. A series whose timestamp is older than `stale_after` has no value.
-    `held` limits the memory of all pages that are being read.
+    `held` limits the memory of all pages that are being read. An unexpected error ends at its server and goes to `report`.
     `secrets` returns the file of a Secret key; the files are read each round, so they can be rotated. Each page is
     fetched once per round, however many metrics need it.
     """
@@ -44,6 +46,7 @@ class ScrapeSource:
         timeout: timedelta = timedelta(milliseconds=600),
         stale_after: timedelta = timedelta(seconds=90),
         held: HeldBytes | None = None,
+        report: Report = containment.unreported,
     ) -> None:
         self._endpoints = endpoints
         self._secrets = secrets
@@ -51,6 +54,7 @@ class ScrapeSource:
         self._stale_after = stale_after
         self._held = held or HeldBytes()
         self._remembered = HeldBytes(floor=_REMEMBERED_ANYWAY)
+        self._containment = Containment(report)
         self._models: dict[ModelKey, _ScrapedModel] = {}
 
     async def __aenter__(self) -> Self:
@@ -128,9 +132,11 @@ class ScrapeSource:
         *,
         at: datetime,
     ) -> Mapping[PodsMetric, Total | Missing]:
-        """Read the metrics of a server, and its slots if they are due."""
-        values = await self._values(model, endpoint, how, metrics, at)
-        await self._ask_for_slots(model, endpoint, spec, at)
+        """Read the metrics of a server, and its slots if they are due. An unexpected error is why each of its values is missing."""
+        reading = self._values(model, endpoint, how, metrics, at)
+        values = await self._containment.run(model.key, endpoint, reading, lambda why: dict.fromkeys(metrics, why))
+        asking = self._ask_for_slots(model, endpoint, spec, at)
+        await self._containment.run(model.key, f"the slots of {endpoint}", asking, lambda _: None)
         return values
 
     async def _ask_for_slots(self, model: "_ScrapedModel", endpoint: str, spec: OffloadSpec, at: datetime) -> None:

@@ -53,6 +53,12 @@ def configure(level: Level, json: bool | None = None) -> None:  # noqa: FBT001 -
     )
 
 
+def reading_failed(key: ModelKey, what: str, error: Exception) -> None:
+    """Log an unexpected error while reading a metric, a server or the pods of a model, with its traceback."""
+    log: structlog.stdlib.BoundLogger = structlog.get_logger(OURS)
+    log.error("reading failed", model=str(key), what=what, error=repr(error), exc_info=error)
+
+
 class LogSink:
     """Logs changes: decisions, caps, metrics that become unreadable or readable, rounds that fail or recover."""
 

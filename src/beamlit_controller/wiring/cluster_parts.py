@@ -42,6 +42,7 @@ from beamlit_controller.kubernetes.status_writer import StatusWriter
 from beamlit_controller.kubernetes.store import Store
 from beamlit_controller.kubernetes.watches import Watches
 from beamlit_controller.scrape.source import ScrapeSource
+from beamlit_controller.telemetry import logs
 from beamlit_controller.wiring import cluster_web, common, gateway_files
 from beamlit_controller.wiring.cluster_options import LEASE, TOKEN_KEY, ClusterOptions
 from beamlit_controller.wiring.cluster_web import WebParts
@@ -164,10 +165,17 @@ async def _sensor(
     workloads = Workloads(server, discovery, store.service)
     endpoints = MetricEndpoints(store)
     scrape = await resources.enter_async_context(
-        ScrapeSource(endpoints.of, secrets=settings.secret_file, timeout=settings.direct_period * 0.6, held=held)
+        ScrapeSource(
+            endpoints.of,
+            secrets=settings.secret_file,
+            timeout=settings.direct_period * 0.6,
+            held=held,
+            report=logs.reading_failed,
+        )
     )
     prometheus = await common.prometheus_source(settings, resources)
     apis = MetricsApis(server, discovery, workloads)
     gateways = GatewayMetrics(meters)
     sources = common.sources(scrape=scrape, gateways=gateways, prometheus=prometheus, metrics_apis=apis)
-    return Sensor(sources=sources, inventory=ClusterInventory(workloads, store.pods), flows=meters, usage=used)
+    inventory = ClusterInventory(workloads, store.pods)
+    return Sensor(sources=sources, inventory=inventory, flows=meters, usage=used, report=logs.reading_failed)

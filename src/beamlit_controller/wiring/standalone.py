@@ -34,7 +34,7 @@ from beamlit_controller.standalone.gateways import Gateways
 from beamlit_controller.standalone.overrides import Overrides
 from beamlit_controller.standalone.settings_watch import SettingsWatch, hangups
 from beamlit_controller.standalone.state_folder import StateFolder
-from beamlit_controller.telemetry import web
+from beamlit_controller.telemetry import logs, web
 from beamlit_controller.telemetry.logs import LogSink
 from beamlit_controller.wiring import settings_trial, shared_listeners, standalone_web
 from beamlit_controller.wiring.common import prometheus_source, signals, sources
@@ -216,10 +216,11 @@ async def _sensor(settings: Settings, parts: GatewayParts, resources: AsyncExitS
             lambda spec: {each: each for each in endpoints.metrics_of(spec)},
             secrets=settings.secret_file,
             timeout=settings.direct_period * 0.6,
+            report=logs.reading_failed,
         )
     )
     listed = sources(scrape=scrape, gateways=GatewayMetrics(parts.meters), prometheus=prometheus)
-    return Sensor(sources=listed, inventory=endpoints, flows=parts.meters, usage=parts.used)
+    return Sensor(sources=listed, inventory=endpoints, flows=parts.meters, usage=parts.used, report=logs.reading_failed)
 
 
 async def _shares(state: StateFolder, resources: AsyncExitStack) -> RtdsServer:
