@@ -286,6 +286,8 @@ def test_annotations_without_effect_are_told_and_block_nothing(read: Read, annot
         ({"offloading.beamlit.com/override-until": "tomorrow"}, "RFC 3339"),
         ({"offloading.beamlit.com/override-until": "2026-06-01T18:00:00"}, "RFC 3339"),
         ({"offloading.beamlit.com/override-until": "2026-13-01T18:00:00Z"}, "RFC 3339"),
+        ({"offloading.beamlit.com/override-until": "9999-12-31T23:59:59-14:00"}, "RFC 3339"),
+        ({"offloading.beamlit.com/override-until": "0001-01-01T00:00:00+14:00"}, "RFC 3339"),
     ],
 )
 def test_an_override_that_can_not_be_read_is_ignored_and_told_and_the_spec_counts(

@@ -126,7 +126,11 @@ REFUSED = {
     "psql: a footer": ("Time,Value\n1780315200,3\n(1 row)\n", "line 3: expected 2 cells, got 1"),
     "two legends of words": ("Time,mine,yours\n1780315200,3,4\n", "got Time, mine, yours"),
     "an exponent of a billion": ("Time,Value\n1e999999999,3\n", "expected a time such as"),
-    "a time before all times": ("Time,Value\n0001-01-01T00:00:00+23:59,3\n", "expected a valid date"),
+    "a time before all times": ("Time,Value\n0001-01-01T00:00:00+23:59,3\n", "expected a time from 1900 to 8999"),
+    "the first year": ("Time,Value\n0001-01-01T00:00:00Z,3\n", "expected a time from 1900 to 8999"),
+    "the first year, without a zone": ("Time,Value\n0001-01-01 00:00:00,3\n", "expected a time from 1900 to 8999"),
+    "the first year as a number": ("Time,Value\n-62135596800,3\n", "expected a time from 1900 to 8999, got 0001-01-01"),
+    "the last year": ("Time,Value\n9999-12-31T23:59:59Z,3\n", "expected a time from 1900 to 8999"),
 }
 
 

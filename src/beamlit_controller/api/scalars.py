@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
@@ -215,7 +215,8 @@ def instant(text: str) -> datetime:
     """Parse an RFC 3339 date and time with offset. Raises ValueError."""
     try:
         moment = datetime.fromisoformat(text.upper()) if _RFC3339.fullmatch(text) else None
-    except ValueError:
+        _ = moment and moment.astimezone(UTC)  # near the ends of the calendar, not every time is one in UTC
+    except (ValueError, OverflowError):
         moment = None
     if moment is None:
         raise ValueError(f"expected a time such as 2026-01-31T18:00:00Z (RFC 3339), got {problems.came(text)}")

@@ -14,9 +14,10 @@ def parse(text: str) -> tuple[datetime, str]:
     if number is not None:
         seconds, said = _seconds(number)
         try:
-            return datetime.fromtimestamp(float(seconds), UTC), said
+            read = datetime.fromtimestamp(float(seconds), UTC)
         except (ValueError, OverflowError, OSError):
             return _in_utc(scalars.instant(text)), ""
+        return _in_range(read), said
     return _written(text)
 
 
@@ -26,15 +27,19 @@ def _written(text: str) -> tuple[datetime, str]:
     except ValueError:
         return _in_utc(scalars.instant(text)), ""
     if read.tzinfo is None:
-        return read.replace(tzinfo=UTC), UNZONED
+        return _in_range(read.replace(tzinfo=UTC)), UNZONED
     return _in_utc(read), ""
 
 
 def _in_utc(read: datetime) -> datetime:
-    try:
-        return read.astimezone(UTC)
-    except OverflowError:
-        raise ValueError(f"expected a valid date in UTC, got {read.isoformat()}") from None
+    return _in_range(read).astimezone(UTC)
+
+
+def _in_range(read: datetime) -> datetime:
+    """Reject times at which a recording can't have been made, and near which arithmetic would leave the calendar. Raises ValueError."""
+    if read.year not in _YEARS:
+        raise ValueError(f"expected a time from {_YEARS[0]} to {_YEARS[-1]}, got {read.isoformat()}")
+    return read
 
 
 def _number(text: str) -> Decimal | None:
@@ -53,6 +58,7 @@ def _seconds(number: Decimal) -> tuple[Decimal, str]:
     return number, ""
 
 
+_YEARS = range(1900, 9000)
 _LONGEST = 30
 """Maximum number of digits before the decimal point: dividing a number with an exponent of a billion overflows."""
 _UNITS = (
