@@ -24,6 +24,17 @@ def test_many_unknown_fields_are_cut_short(mistakes: Mistakes) -> None:
     assert len(found) == 21
 
 
+def test_text_that_is_too_long_is_told_in_characters_and_a_list_in_entries(mistakes: Mistakes) -> None:
+    remote = {"host": "api.example.com", "pathPrefix": "/" + "a" * 20_000}
+
+    found = mistakes({"remoteBackend": {**remote, "onStatus": [404] * 101}})
+
+    assert found == {
+        "remoteBackend.pathPrefix": "expected at most 1024 characters",
+        "remoteBackend.onStatus": "expected at most 100 entries",
+    }
+
+
 def test_unknown_values_name_the_nearest_known_one(mistakes: Mistakes) -> None:
     found = mistakes({"behavior": {"mode": "fixed", "onMetricsLoss": 3}})
 

@@ -58,6 +58,9 @@ def test_gives_the_documents_before_one_that_is_no_yaml() -> None:
     [
         ("a: 1\nb: 2\na: 3", 'line 3: the key "a" is there twice'),
         ("x:\n  - {a: 1, a: 1}", "line 2: the key"),
+        ("1: a\n1: b", "line 2: the key 1 is there twice"),
+        ("1: a\ntrue: b", "line 2: the keys 1 and true can't stand together: quote them"),
+        ("off: a\n0.0: b", "line 2: the keys false and 0.0 can't stand together: quote them"),
         ("? [1]\n: 2", "a key must be text"),
         ("a: !!python/object/apply:os.system [true]", "the tag tag:yaml.org,2002:python/object/apply:os.system"),
         ("a: !secret b", "the tag !secret is not supported"),

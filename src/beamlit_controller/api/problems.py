@@ -130,6 +130,10 @@ def _length(text: str, name: str) -> Words:
     return lambda _, context: f"expected {text.format(context[name])}"
 
 
+def _too_long(given: object, context: Context) -> str:
+    return f"expected at most {context['max_length']} {'characters' if isinstance(given, str) else 'entries'}"
+
+
 def _composed(wanted: str) -> Words:
     return lambda given, _: f"expected {wanted}, got {kind(given)}"
 
@@ -180,7 +184,7 @@ _WORDS: Mapping[str, Words] = {
     "string_too_long": _length("at most {} characters", "max_length"),
     "string_pattern_mismatch": lambda _, context: f"expected text that matches {context['pattern']}",
     "too_short": _length("at least {} in the list", "min_length"),
-    "too_long": _length("at most {} entries", "max_length"),
+    "too_long": _too_long,
 }
 _KINDS: Mapping[type, str] = {
     type(None): "nothing",

@@ -78,7 +78,7 @@ class _Reader:
             elif isinstance(key, dict | list):
                 self._wrong(key_node, "a key must be text")
             elif key in own:
-                self._wrong(key_node, f"the key {problems.came(key)} is there twice")
+                self._wrong(key_node, _twice(key, next(each for each in own if each == key)))
             else:
                 own[key] = value
         return merged | own
@@ -103,6 +103,13 @@ class _Reader:
 
     def _wrong(self, node: yaml.Node, message: str) -> None:
         self.mistakes.append(f"line {node.start_mark.line + 1}: {message}")
+
+
+def _twice(key: object, before: object) -> str:
+    if type(key) is type(before):
+        return f"the key {problems.came(key)} is there twice"
+    # Python compares 1, 1.0 and true as equal.
+    return f"the keys {problems.came(before)} and {problems.came(key)} can't stand together: quote them"
 
 
 def _integer(text: str) -> int | str:
