@@ -35,6 +35,15 @@ def test_text_that_is_too_long_is_told_in_characters_and_a_list_in_entries(mista
     }
 
 
+@pytest.mark.parametrize("field", ["modelNames", "query", "headersToAdd"])
+def test_names_are_as_short_as_their_values_have_to_be(mistakes: Mistakes, field: str) -> None:
+    longest, longer = "a" * 1_024, "b" * 1_025
+
+    found = mistakes({"remoteBackend": {"host": "api.example.com", field: {longest: "x", longer: "x"}}})
+
+    assert list(found.values()) == ["expected a name of at most 1024 characters, got 1025"]
+
+
 def test_unknown_values_name_the_nearest_known_one(mistakes: Mistakes) -> None:
     found = mistakes({"behavior": {"mode": "fixed", "onMetricsLoss": 3}})
 

@@ -101,3 +101,19 @@ def test_what_convert_understands_is_referred_to_it() -> None:
     (told,) = lines(EXAMPLES / "autoscaler.yaml")
 
     assert told.endswith("; `beamlit-controller convert FILE` prints a ModelDeployment for it")
+
+
+def test_a_model_whose_gateway_no_config_map_holds_is_a_mistake_in_a_cluster_only(tmp_path: Path) -> None:
+    given = json.loads(manifest())
+    names = {f"{number}{'é' * 1_000}": "x" for number in range(100)}
+    given["spec"]["offloadingConfig"]["remoteBackend"]["modelNames"] = names
+    path = tmp_path / "llama.yaml"
+    path.write_text(json.dumps(given, ensure_ascii=False))
+    configured = settings(tmp_path / "settings.yaml")
+
+    (told,) = (line for line in lines(path, "--settings", configured) if "note:" not in line)
+    alone = commands.typed("check", "--standalone", path, "--settings", configured)
+
+    assert told.startswith(f"{path}: default/llama: Envoy's files have ")
+    assert "a ConfigMap holds 1,048,576: use fewer or shorter modelNames" in told
+    assert alone.returncode == 0

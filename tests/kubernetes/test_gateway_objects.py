@@ -249,3 +249,15 @@ def test_everything_is_owned_by_the_model() -> None:
         (owner,) = each.content["metadata"]["ownerReferences"]
         assert (owner["uid"], owner["controller"]) == ("u1", True)
         assert each.content["metadata"]["namespace"] == "models"
+
+
+def test_the_last_good_spec_is_kept_only_where_a_config_map_has_room_for_it() -> None:
+    """Together with it, files that a ConfigMap holds were refused."""
+    room = gateway_objects.LARGEST_CONFIG_MAP - len("cds.json") - len("last-good-spec.json")
+    notes = {"last-good-spec.json": "x" * 1_000}
+
+    fits = gateway_objects.config_map(SPEC, "u1", files={"cds.json": "x" * (room - 1_000)}, notes=notes)
+    does_not = gateway_objects.config_map(SPEC, "u1", files={"cds.json": "x" * (room - 999)}, notes=notes)
+
+    assert list(fits.content["data"]) == ["cds.json", "last-good-spec.json"]
+    assert list(does_not.content["data"]) == ["cds.json"]

@@ -157,6 +157,28 @@ async def test_a_label_that_a_webhook_overwrites_on_gateway_pods_is_named() -> N
         assert "routing.mode: Service" in seen.message("Ready")
 
 
+MANY_NAMES = {f"{number}{'é' * 1_000}": "x" for number in range(100)}
+
+
+async def test_files_that_no_config_map_holds_are_the_condition_of_the_model_and_the_gateway_keeps_its_own() -> None:
+    """The API server refused two megabytes every 30 s, with a message about neither the model nor its fields."""
+    async with serving() as (given, _):
+        given.start()
+        api_users.put(given.server, model())
+        seen = Seen(given.server)
+        await becomes(lambda: seen.ready)
+        before = given.server.find("v1", "ConfigMap", "models", "llama-gateway")
+
+        config = model()["spec"]["offloadingConfig"]
+        config["remoteBackend"]["modelNames"] = MANY_NAMES
+        api_users.merge(given.server, model(), {"spec": {"offloadingConfig": config}})
+
+        await becomes(lambda: seen.condition("Ready") == ("False", "SpecInvalid"))
+        assert "a ConfigMap holds 1,048,576: use fewer or shorter modelNames" in seen.message("Ready")
+        assert given.server.find("v1", "ConfigMap", "models", "llama-gateway") == before
+        assert gateway_pods(given.server)
+
+
 async def test_what_is_refused_is_tried_again_ever_more_rarely_while_rounds_go_on() -> None:
     async with serving() as (given, _):
         given.server.faults.refuse("apply", "*/configmaps/*", api_faults.forbidden())

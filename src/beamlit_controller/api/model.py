@@ -5,7 +5,8 @@ Therefore each model checks unknown fields, empty fields and its rules on the ra
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Self
+from itertools import islice
+from typing import Any, ClassVar, Self, get_origin
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
@@ -50,7 +51,7 @@ class StrictModel(BaseModel):
             return handler(given)
         empty = {key for key, value in given.items() if value is None}
         known = {key: value for key, value in given.items() if key in cls.fields() and key not in empty}
-        found = [*cls._unknown(given), *cls._empty(empty), *cls.mistakes(known)]
+        found = [*cls._unknown(given), *cls._empty(empty), *cls._long_keys(known), *cls.mistakes(known)]
         try:
             model = handler(known)
         except ValidationError as error:
@@ -74,6 +75,16 @@ class StrictModel(BaseModel):
                 yield Mistake((name,), "nothing is given; write a value or remove the line")
 
     @classmethod
+    def _long_keys(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
+        for name, field in cls.model_fields.items():
+            entries = given.get(field.alias or name)
+            if get_origin(field.annotation) is dict and isinstance(entries, Mapping):
+                long = (key for key in entries if isinstance(key, str) and len(key) > _LONGEST_KEY)
+                for key in islice(long, _MOST_UNKNOWN):
+                    message = f"expected a name of at most {_LONGEST_KEY} characters, got {len(key)}"
+                    yield Mistake((field.alias or name, key), message)
+
+    @classmethod
     def _all(cls, found: list[Mistake], error: ValidationError | None, empty: set[object]) -> ValidationError:
         own = [_line(mistake) for mistake in found]
         others = [
@@ -85,6 +96,7 @@ class StrictModel(BaseModel):
 
 
 _MOST_UNKNOWN = 20
+_LONGEST_KEY = 1024
 
 
 def _line(mistake: Mistake) -> InitErrorDetails:

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 FINE, COARSE = timedelta(seconds=5), timedelta(minutes=1)
 """Bounds of the time between two samples of a history."""
+_LONG = 16 * 1024
 
 
 def check(
@@ -66,7 +67,9 @@ def check(
     reports |= {path: _manifests(each, against) for path, each in parsed.items()}
     if chosen is not None and isinstance(given, _Report):
         reports[chosen] = given if parsed else replace(given, notices=())
-    if standalone:
+    if not standalone:
+        reports |= {path: reports[path].plus(*_oversized(each.specs, texts[path])) for path, each in parsed.items()}
+    else:
         reports = _together(reports, parsed, against.settings, chosen)
     for path in dict.fromkeys((*sources, *reports)):
         for line in reports[path].lines:
@@ -159,6 +162,17 @@ def _manifests(parsed: Parsed, against: _Against) -> _Report:
         (*map(str, parsed.problems), *(each for found in triggers for each in found.mistakes)),
         (*map(str, parsed.notices), *(each for found in triggers for each in found.notices)),
     )
+
+
+def _oversized(specs: Sequence[OffloadSpec], text: str) -> Iterator[str]:
+    """Yield the models whose gateway's files are too large for a cluster. No short manifest can have such a model."""
+    if len(text) < _LONG:
+        return
+    from beamlit_controller.wiring import gateway_files  # noqa: PLC0415 - grpc is slow to import
+
+    for spec in specs:
+        if found := gateway_files.oversized(spec):
+            yield f"{spec.key}: {found}"
 
 
 def _triggers(spec: OffloadSpec, against: _Against) -> _Report:

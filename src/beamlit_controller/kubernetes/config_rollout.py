@@ -95,7 +95,7 @@ class ConfigRollout:
         patient = before.files is None or now - before.began < LATE_AFTER
         heard = [pod for pod in pods if _has_requests(pod, says) and (patient or pod.uid in says)]
         step = self._steps.next_step(present, requested, [says.get(pod.uid, UNKNOWN) for pod in heard])
-        if _size(step.files) > LARGEST:
+        if gateway_objects.config_size(step.files) > LARGEST:
             step = ConfigStep(requested, settled=True)
         is_new = step.files != before.files
         missing = {pod: self._steps.missing(step.files, says.get(pod.uid, UNKNOWN)) for pod in pods}
@@ -129,10 +129,6 @@ class ConfigRollout:
 
 def _has_requests(pod: GatewayPod, says: Mapping[str, ConfigInForce]) -> bool:
     return pod.ready or bool(says.get(pod.uid, UNKNOWN).busy)
-
-
-def _size(files: Files) -> int:
-    return sum(len(name.encode()) + len(text.encode()) for name, text in files.items())
 
 
 def _problem(

@@ -23,6 +23,8 @@ from beamlit_controller.kubernetes.paths import (
 Json = dict[str, Any]
 
 DOMAIN: Final = "deployment.beamlit.com"
+LARGEST_CONFIG_MAP: Final = 1024 * 1024
+"""Number of bytes that a ConfigMap holds."""
 GATEWAY_LABEL: Final = f"{DOMAIN}/gateway"
 MANAGED: Final = {"app.kubernetes.io/managed-by": "beamlit-controller"}
 MANAGED_SELECTOR: Final = "app.kubernetes.io/managed-by=beamlit-controller"
@@ -114,8 +116,25 @@ def local_service(spec: OffloadSpec, owner: str, *, selector: Mapping[str, str],
 
 
 def config_map(spec: OffloadSpec, owner: str, *, files: Mapping[str, str], notes: Mapping[str, str]) -> DesiredObject:
-    """Render the ConfigMap with Envoy's files. `notes` are additional keys that Envoy does not read."""
+    """Render the ConfigMap with Envoy's files. `notes` are additional keys that Envoy does not read; without room, they are left out."""
+    notes = notes if config_size(files) + config_size(notes) <= LARGEST_CONFIG_MAP else {}
     return desired_object(CONFIG_MAPS, spec, gateway_name(spec.key), owner, {"data": {**files, **notes}})
+
+
+def oversized(files: Mapping[str, str]) -> str | None:
+    """Return what to change if Envoy's files don't fit into a ConfigMap."""
+    size = config_size(files)
+    if size <= LARGEST_CONFIG_MAP:
+        return None
+    return (
+        f"Envoy's files have {size:,} bytes, and a ConfigMap holds {LARGEST_CONFIG_MAP:,}: "
+        "use fewer or shorter modelNames, headersToAdd and query, or fewer remotes"
+    )
+
+
+def config_size(data: Mapping[str, str]) -> int:
+    """Return the number of bytes that they take in a ConfigMap."""
+    return sum(len(name.encode()) + len(text.encode()) for name, text in data.items())
 
 
 def disruption_budget(spec: OffloadSpec, owner: str) -> DesiredObject:

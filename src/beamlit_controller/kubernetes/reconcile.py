@@ -83,7 +83,7 @@ class GatewayPass:
         self._observer = observer
 
     async def run(self, snapshot: Snapshot, state: WorkerState) -> float:
-        """Do what can be done now; return the seconds until the next pass. Raises ApiError and NameTakenError."""
+        """Do what can be done now; return the seconds until the next pass. Raises ApiError, NameTakenError and ConfigTooLargeError."""
         state.problem = None
         state.had_pods = await namespaces.had_pods(self._server, snapshot, before=state.had_pods)
         spec = snapshot.model.spec

@@ -24,6 +24,7 @@ from beamlit_controller.kubernetes import snapshot as snapshots
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
 from beamlit_controller.kubernetes.applier import Applier, NameTakenError
 from beamlit_controller.kubernetes.reconcile import GatewayPass, WorkerState
+from beamlit_controller.kubernetes.rendering import ConfigTooLargeError
 from beamlit_controller.kubernetes.snapshot import GatewayState, Snapshot
 from beamlit_controller.kubernetes.status_writer import WrittenStatus
 from beamlit_controller.kubernetes.store import Store
@@ -156,6 +157,9 @@ class Reconciler:
         except NameTakenError as error:
             worker.state.problem = Missing(Reason.NAME_TAKEN, str(error))
             return NAME_TAKEN_RETRY
+        except ConfigTooLargeError as error:
+            worker.state.problem = Missing(Reason.SPEC_INVALID, str(error))
+            return LOOK_AGAIN
         except ApiError as error:
             return self._refused(snapshot.key, worker, error, before)
         except Exception as error:  # noqa: BLE001 - it becomes the model's condition

@@ -5,13 +5,17 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from beamlit_controller.core.spec import OffloadSpec
-from beamlit_controller.kubernetes import desired, last_good
+from beamlit_controller.kubernetes import desired, gateway_objects, last_good
 from beamlit_controller.kubernetes.config_rollout import ConfigRollout, Progress
 from beamlit_controller.kubernetes.desired import GatewayObjects
 from beamlit_controller.kubernetes.egress import Egress
 from beamlit_controller.kubernetes.gateway_objects import Envoy, Image
 from beamlit_controller.kubernetes.plan import Plan
 from beamlit_controller.kubernetes.snapshot import Snapshot
+
+
+class ConfigTooLargeError(Exception):
+    """Envoy's files don't fit into a ConfigMap. The ConfigMap stays as it is."""
 
 
 class Renderer(Protocol):
@@ -46,8 +50,10 @@ class Rendering:
         self._one_at_a_time = asyncio.Lock()
 
     async def objects(self, snapshot: Snapshot, before: Rendered, spec: OffloadSpec, plan: Plan) -> GatewayObjects:
-        """Return the desired objects. Raises ApiError."""
+        """Return the desired objects. Raises ApiError and ConfigTooLargeError."""
         requested = await self._rendered(before, spec, plan)
+        if oversized := gateway_objects.oversized(requested.files):
+            raise ConfigTooLargeError(oversized)
         envoy, before.progress = await self._rollout.next(snapshot, before.progress, requested)
         made_of = (spec, plan, snapshot.model.last_good, envoy)
         if before.objects is None or before.objects[0] != made_of:

@@ -26,6 +26,21 @@ QUESTION = ProbeRequest(routes.REACH_PATH, routes.REACHED)
 """The request with which a gateway is probed whether it reaches the model."""
 
 
+def oversized(spec: OffloadSpec) -> str | None:
+    """Return what to change if a gateway's files would not fit into a ConfigMap, whatever the cluster."""
+    anywhere = "0.0.0.0"  # noqa: S104 - a pod's own addresses
+    params = GatewayParams(
+        node=str(spec.key),
+        directory=gateway_objects.CONFIG_DIRECTORY,
+        front=f"{anywhere}:8080",
+        stats=f"{anywhere}:8081",
+        admin=f"unix:{gateway_objects.ADMIN_SOCKET}",
+        shares="controller:8082",
+        local=(f"{gateway_objects.local_name(spec.key)}:80",),
+    )
+    return gateway_objects.oversized(config.files(spec, params))
+
+
 class EnvoyFiles:
     """Renders the files of gateways."""
 
