@@ -7,6 +7,8 @@ import pytest
 
 from beamlit_controller.api import regular_file
 
+DESCRIPTORS = Path("/proc/self/fd")
+
 
 def test_the_content_of_a_file_of_the_largest_size_is_read(tmp_path: Path) -> None:
     file = tmp_path / "file"
@@ -43,3 +45,14 @@ def test_a_symbolic_link_is_followed_as_kubernetes_mounts_a_secret(tmp_path: Pat
     assert regular_file.text(tmp_path / "token") == "abc"
     regular_file.expect(tmp_path / "token")
     regular_file.expect(None)
+
+
+def test_what_is_refused_leaves_no_descriptor_open(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    before = len(tuple(DESCRIPTORS.iterdir()))
+
+    for path in (tmp_path, tmp_path / "pipe", tmp_path / "none"):
+        with pytest.raises(OSError):  # noqa: PT011 - any reason
+            regular_file.read(path)
+
+    assert len(tuple(DESCRIPTORS.iterdir())) == before

@@ -55,15 +55,27 @@ async def test_an_error_is_reported_once_while_it_lasts() -> None:
     ]
 
 
-async def test_only_so_many_errors_are_remembered() -> None:
+async def test_what_has_the_same_name_is_told_apart() -> None:
     reports = Reports()
 
-    for number in range(REMEMBERED + 1):
-        await reports.read(ValueError(), str(number))
-    await reports.read(ValueError(), str(REMEMBERED))
-    await reports.read(ValueError(), "0")
+    async def failing() -> int:
+        raise ValueError
 
-    assert len(reports.seen) == REMEMBERED + 2
+    for _ in range(3):
+        await reports.read(None)
+        await reports.containment.run(KEY, "queue", failing(), lambda missing: missing, of="another")
+
+    assert len(reports.seen) == 1
+
+
+async def test_only_so_many_errors_are_remembered_and_none_is_reported_each_round() -> None:
+    reports = Reports()
+
+    for _ in range(3):
+        for number in range(REMEMBERED + 10):
+            await reports.read(ValueError(), str(number))
+
+    assert len(reports.seen) == REMEMBERED
 
 
 async def test_cancellation_passes_through() -> None:

@@ -29,7 +29,7 @@ async def test_a_plain_body_is_returned_as_it_came(encoding: str) -> None:
     assert await response_body.whole(received(body[:9], body[9:]), encoding=encoding, longest=LONGEST) == body
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", " GZIP "])
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", " GZIP ", "identity, gzip"])
 @pytest.mark.parametrize("size", [0, 1, PIECE, LONGEST])
 async def test_one_layer_of_gzip_is_decoded(encoding: str, size: int) -> None:
     zipped = gzip.compress(bytes(size))
@@ -39,7 +39,7 @@ async def test_one_layer_of_gzip_is_decoded(encoding: str, size: int) -> None:
     assert await response_body.whole(bytewise, encoding=encoding, longest=LONGEST, gzip=True) == bytes(size)
 
 
-@pytest.mark.parametrize("encoding", ["gzip, gzip", "gzip,gzip,gzip", "identity, gzip", "br", "deflate", "zstd"])
+@pytest.mark.parametrize("encoding", ["gzip, gzip", "gzip,gzip,gzip", "br", "deflate", "zstd"])
 async def test_any_other_encoding_is_refused_unread(encoding: str) -> None:
     """A client decoded three layers at once: 24 kB held up the event loop for 16 s."""
     with pytest.raises(EncodingError, match="expected content-encoding gzip or none, got"):

@@ -485,6 +485,16 @@ def test_an_override_of_the_same_percentage_is_recorded_as_a_change_and_so_is_it
     assert [each.history[-1].at == each.since for each in (capped, during, after)] == [True, True, True]
 
 
+def test_another_mode_and_a_stop_tell_that_at_most_that_much_left_before() -> None:
+    capped = played([(4.0, 32, 0)])[-1]
+    fixed = played([(4.0, 32, 0)], asked=spec(behavior=Behavior(percentage=50)), previous=capped, since=1)[-1]
+    stopped = decision.after_stop(capped, NOW + PERIOD)
+
+    assert [each.previous_at_most for each in fixed.history[:2]] == [False, True]
+    assert {each.at_most for each in fixed.history[1:]} == {False}
+    assert (stopped.history[-1].previous_at_most, stopped.history[-1].at_most) == (True, False)
+
+
 def test_a_changed_cap_alone_is_no_change_of_the_percentage() -> None:
     decided = played([(4.0, 32, 0), *[(0.0, 40, 9)] * 30])
 

@@ -485,9 +485,41 @@ async def test_after_a_server_did_not_answer_it_is_asked_for_its_slots_at_once()
         server.respond = http.page("loading", status=503)
         down = await source.read(TELLING, DEFERRED, at=AT + SECOND)
         server.respond = eight
-        up = await source.read(TELLING, DEFERRED, at=AT + 2 * SECOND)
+        up = [await source.read(TELLING, DEFERRED, at=AT + later * SECOND) for later in (2, 3)]
 
-    assert [each.slots for each in (down, up) if isinstance(each, PodSamples)] == [None, 8]
+    assert [each.slots for each in (down, *up) if isinstance(each, PodSamples)] == [None, None, 8]
+
+
+async def test_slots_are_asked_for_while_the_page_is_read() -> None:
+    """One after the other they took twice the timeout, which is more than a round has."""
+    asked = asyncio.Event()
+
+    async def respond(request: http.Request, writer: asyncio.StreamWriter) -> None:
+        if request.path == "/props":
+            asked.set()
+            await http.page("no", status=404)(request, writer)
+        else:
+            await asked.wait()
+            await http.page("llamacpp:requests_deferred 1\n")(request, writer)
+
+    async with servers(respond) as (server,):
+        reading = await read(server.address, spec=TELLING, asked=DEFERRED)
+
+    assert isinstance(reading, PodSamples)
+    assert len(reading.samples) == 1
+
+
+async def test_a_page_that_is_too_large_once_is_no_reason_to_forget_the_slots() -> None:
+    four = telling(http.page('{"total_slots": 4}'))
+    async with servers(four) as (server,), reader(server.address) as source:
+        await source.read(TELLING, DEFERRED, at=AT)
+        server.respond = http.page("x" * (fetch.LIMIT + 1))
+        await source.read(TELLING, DEFERRED, at=AT + SECOND)
+        server.respond = four
+        after = await source.read(TELLING, DEFERRED, at=AT + 2 * SECOND)
+
+    assert isinstance(after, PodSamples)
+    assert after.slots == 4
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def _forms(secret: str) -> Iterator[str]:
 
 def _without_beginning(text: str, secret: str) -> str:
     cut = text.rstrip("\N{REPLACEMENT CHARACTER}")  # half of a character
-    start = cut.find(secret[:_FEW]) if len(secret) > _FEW else -1
+    start = cut.find(secret[:_FEW], max(0, len(cut) - len(secret) + 1)) if len(secret) > _FEW else -1
     while start >= 0:
         if secret.startswith(cut[start:]):
             return f"{cut[:start]}{HIDDEN}"

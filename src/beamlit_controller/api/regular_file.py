@@ -12,9 +12,7 @@ LARGEST_SECRET = 64 * 1024
 
 def read(path: Path, most: int = LARGEST) -> bytes:
     """Return the content of a regular file of at most so many bytes. Raises OSError; `strerror` says why."""
-    # Opening a pipe would block for ever.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 - a descriptor
-        _expect_regular(os.fstat(file.fileno()), path)
+    with open(path, "rb", opener=_opened) as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise OSError(0, f"it is larger than {most} bytes", os.fspath(path))
@@ -30,6 +28,16 @@ def expect(path: Path | None) -> None:
     """Raise OSError if a file is not regular. For files that a library opens itself; None stands for no file."""
     if path is not None:
         _expect_regular(path.stat(), path)
+
+
+def _opened(path: str, flags: int) -> int:
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a pipe would block for ever
+    try:
+        _expect_regular(os.fstat(descriptor), Path(path))
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _expect_regular(found: os.stat_result, path: Path) -> None:

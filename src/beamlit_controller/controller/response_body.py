@@ -57,6 +57,8 @@ async def pieces(
     async with aclosing(_parts(raw)) as parts:
         async for part in parts:
             unread -= len(part)
+            if unread < 0:
+                raise BodyTooLargeError
             for piece in _decoded(decoder, part) if decoder else (part,):
                 yield piece[:left]
                 left -= len(piece)
@@ -64,11 +66,20 @@ async def pieces(
                     raise BodyTooLargeError
                 await turn.after(len(part) + len(piece))
             if decoder and decoder.eof:
-                return  # what follows is no part of the body
-            if unread < 0:
-                raise BodyTooLargeError
+                await _drop(parts)
+                return
     if decoder:
         raise EncodingError("the gzip encoding of the body is broken: it ends early")
+
+
+async def _drop(parts: AsyncGenerator[bytes]) -> None:
+    """Read what follows a compressed body, so that the connection can be used again; only a little of it, whatever it is."""
+    left = PIECE
+    with suppress(Exception):
+        async for part in parts:
+            left -= len(part)
+            if left < 0:
+                return
 
 
 async def _parts(raw: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
@@ -91,14 +102,14 @@ class _Turn:
             await asyncio.sleep(0)
 
 
-def require_plain(encoding: str) -> None:
-    """Raise EncodingError if a `content-encoding` says that the body is compressed."""
-    _decoder(encoding, gzip=False)
+def require(encoding: str, *, gzip: bool = False) -> None:
+    """Raise EncodingError if a `content-encoding` is none of those that are accepted."""
+    _decoder(encoding, gzip=gzip)
 
 
 def _decoder(encoding: str, *, gzip: bool) -> "zlib._Decompress | None":
-    layer = encoding.strip().lower()
-    if layer in _NONE:
+    layer = ", ".join(each for each in encoding.lower().replace(",", " ").split() if each != "identity")
+    if not layer:
         return None
     if gzip and layer in _ZIPPED:
         return zlib.decompressobj(_GZIP)
@@ -117,7 +128,6 @@ def _decoded(decoder: "zlib._Decompress", part: bytes) -> Iterator[bytes]:
         raise EncodingError(f"the gzip encoding of the body is broken: {error}") from error
 
 
-_NONE = frozenset({"", "identity"})
 _ZIPPED = frozenset({"gzip", "x-gzip"})
 _GZIP = 31
 _KNOWN = frozenset({"br", "compress", "deflate", "zstd", "identity", *_ZIPPED})

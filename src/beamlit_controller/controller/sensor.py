@@ -54,7 +54,7 @@ class Sensor:
         self, spec: OffloadSpec, metric: MetricSpec, at: datetime, deadline: timedelta
     ) -> Reading:
         reading = self._read(spec, metric, at, deadline)
-        return await self._containment.run(spec.key, wording.name(metric), reading, lambda missing: missing)
+        return await self._containment.run(spec.key, wording.name(metric), reading, lambda missing: missing, of=metric)
 
     async def _snapshot(self, spec: OffloadSpec, deadline: timedelta) -> WorkloadSnapshot:
         try:

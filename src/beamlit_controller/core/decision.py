@@ -25,7 +25,7 @@ __all__ = ["REMEMBERED", "Change", "Decision", "Restraint", "Timers", "Trend", "
 
 def after_stop(last: Decision, now: datetime) -> Decision:
     """Return the initial state after the gateways were stopped: everything local, with the history, observed demand and ledger kept."""
-    stopped = moved(last, 0, now, Reason.RELEASED, "the controller was stopped")
+    stopped = recorded(last, replace(moved(last, 0, now, Reason.RELEASED, "the controller was stopped"), cap=None), now)
     return replace(begin(now), history=stopped.history, sight=last.sight, ledger=ledger.stopped(last.ledger))
 
 

@@ -1,5 +1,6 @@
 """The decision as a value: the percentage and cap in force, why, and the history that the next decision needs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
@@ -117,16 +118,22 @@ def moved(
 def recorded(before: Decision, decided: Decision, now: datetime) -> Decision:
     """Complete the history: tell which percentages are maximums, and record a change of only that."""
     was, then = _is_at_most(before), _is_at_most(decided)
-    last = decided.history[-1] if decided.history else None
-    if last is None or last in before.history[-1:]:
-        if was == then or not decided.percentage:
-            return decided
-        last = _change_of(before, decided.percentage, now, decided.reason, decided.message)
-        decided = replace(decided, since=now, history=(*decided.history, last)[-REMEMBERED:])
-    if not was and not then:
+    made = _since(before.history, decided.history)
+    if not made and was != then and decided.percentage:
+        made = (_change_of(before, decided.percentage, now, decided.reason, decided.message),)
+        decided = replace(decided, since=now, history=(*decided.history, *made)[-REMEMBERED:])
+    if not made or not (was or then):
         return decided
-    told = replace(last, at_most=then and bool(last.percentage), previous_at_most=was and bool(last.previous))
-    return replace(decided, history=(*decided.history[:-1], told))
+    made = (replace(made[0], previous_at_most=was and bool(made[0].previous)), *made[1:])
+    made = (*made[:-1], replace(made[-1], at_most=then and bool(made[-1].percentage)))
+    return replace(decided, history=(*decided.history[: -len(made)], *made))
+
+
+def _since(before: Sequence[Change], history: tuple[Change, ...]) -> tuple[Change, ...]:
+    """Return the changes that were made after the last one of before."""
+    last = before[-1] if before else None
+    known = next((place for place, each in reversed(tuple(enumerate(history, 1))) if each is last), 0)
+    return history[known:]
 
 
 def _is_at_most(decision: Decision) -> bool:

@@ -1,4 +1,4 @@
-"""Bodies of the API server's responses, bounded in size; compressed ones are refused."""
+"""Bodies of the API server's responses, bounded in size; at most one layer of gzip is decoded."""
 
 from collections.abc import AsyncIterator
 from typing import Final
@@ -13,23 +13,33 @@ LONGEST_REFUSAL: Final = 64 * 1024
 
 
 async def guard(response: httpx2.Response) -> None:
-    """Check a response before the client reads any of it. Raises EncodingError if it is compressed.
+    """Check a response before the client reads any of it. Raises EncodingError if its encoding is not accepted.
 
     The client itself reads a 401 to its end before it sends the request again with a new token.
     """
-    response_body.require_plain(response.headers.get("content-encoding", ""))
+    response_body.require(_encoding(response), gzip=True)
     if response.is_error and isinstance(response.stream, httpx2.AsyncByteStream):
         response.stream = _Beginning(response.stream)
 
 
 async def whole(response: httpx2.Response, most: int) -> bytes:
     """Read a body. Raises BodyTooLargeError."""
-    return await response_body.whole(response.aiter_raw(), longest=most)
+    return await response_body.whole(response.aiter_raw(), encoding=_encoding(response), longest=most, gzip=True)
 
 
 async def beginning(response: httpx2.Response) -> bytes:
     """Read the beginning of an error response; the rest is ignored."""
-    return await response_body.beginning(response.aiter_raw(), longest=LONGEST_REFUSAL)
+    raw, encoding = response.aiter_raw(), _encoding(response)
+    return await response_body.beginning(raw, encoding=encoding, longest=LONGEST_REFUSAL, gzip=True)
+
+
+def require_plain(response: httpx2.Response) -> None:
+    """Check a watch, which is read as it comes. Raises EncodingError if it is compressed."""
+    response_body.require(_encoding(response))
+
+
+def _encoding(response: httpx2.Response) -> str:
+    return str(response.headers.get("content-encoding", ""))
 
 
 class _Beginning(httpx2.AsyncByteStream):

@@ -142,6 +142,7 @@ class ApiServer:
         async with _mapped(), aclosing(await self._client.send(request, stream=True)) as response:
             if response.is_error:
                 raise _refusal(response, await api_bodies.beginning(response))
+            api_bodies.require_plain(response)
             yield watch_lines.read(response.aiter_raw(), longest=LONGEST)
 
     async def _exchange(

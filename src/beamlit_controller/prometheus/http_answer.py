@@ -41,7 +41,7 @@ def too_large(status: int, limit: int) -> Missing:
 
 def shown(text: str, *, hide: Iterable[str] = ()) -> str:
     """Return a server's text as one short line, with our secrets removed."""
-    text = redaction.hidden(text, hide)
+    text = redaction.hidden(text[:_EXCERPT], hide)
     line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
 

@@ -54,7 +54,7 @@ class ScrapeSource:
         self._stale_after = stale_after
         self._held = held or HeldBytes()
         self._remembered = HeldBytes(floor=_REMEMBERED_ANYWAY)
-        self._containment = Containment(report)
+        self._contained = Containment(report).run
         self._models: dict[ModelKey, _ScrapedModel] = {}
 
     async def __aenter__(self) -> Self:
@@ -133,11 +133,11 @@ class ScrapeSource:
         at: datetime,
     ) -> Mapping[PodsMetric, Total | Missing]:
         """Read the metrics of a server, and its slots if they are due. An unexpected error is why each of its values is missing."""
-        reading = self._values(model, endpoint, how, metrics, at)
-        values = await self._containment.run(model.key, endpoint, reading, lambda why: dict.fromkeys(metrics, why))
         asking = self._ask_for_slots(model, endpoint, spec, at)
-        await self._containment.run(model.key, f"the slots of {endpoint}", asking, lambda _: None)
-        return values
+        async with asyncio.TaskGroup() as group:  # at the same time, for both together may take no longer than one
+            group.create_task(self._contained(model.key, f"the slots of {endpoint}", asking, lambda _: None))
+            values = self._values(model, endpoint, how, metrics, at)
+            return await self._contained(model.key, endpoint, values, lambda why: dict.fromkeys(metrics, why))
 
     async def _ask_for_slots(self, model: "_ScrapedModel", endpoint: str, spec: OffloadSpec, at: datetime) -> None:
         """Ask a server for its slots if it was not asked lately, over a connection of its own and within the timeout of a page."""
@@ -168,7 +168,7 @@ class ScrapeSource:
             page = await fetch.page(model.transport(endpoint), endpoint, how, bounds)
             if page == fetch.NO_ROOM:
                 page = await self._again(model, endpoint, how, bounds)
-            model.slots.note(endpoint, answers=not isinstance(page, Missing))
+            model.slots.note(endpoint, answers=not _is_silent(page))
             if isinstance(page, Missing):
                 return dict.fromkeys(metrics, page)
             async with model.parsing:
@@ -207,6 +207,11 @@ class ScrapeSource:
         return exposition.first(
             page, names, at=at, stale_after=self._stale_after, aggregation=metric.aggregation, budget=model.budget
         )
+
+
+def _is_silent(page: Page | Missing) -> bool:
+    """Return whether there is no server, or one that is not ready: it may be another process when it answers again."""
+    return isinstance(page, Missing) and page.reason in {Reason.CONNECTION_FAILED, Reason.HTTP_ERROR}
 
 
 def _quantile(
