@@ -2,14 +2,11 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
-from beamlit_controller.api import problems
-
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+from beamlit_controller.api import near_hosts, problems
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -68,12 +65,12 @@ def port_of(scheme: str) -> int:
 def refusal(host: str, allowed: Iterable[str]) -> str | None:
     """Return the reason why a remote host is not allowed, or None.
 
-    Loopback and link-local hosts need an entry without `*`.
+    Hosts near this machine, such as loopback and link-local ones, need an entry without `*`.
     """
     patterns = tuple(allowed)
     if any(_same(host, pattern) for pattern in patterns if "*" not in pattern):
         return None
-    near = _nearby(host)
+    near = near_hosts.described(host)
     if near:
         return f"{host} is {near}; config.allowedRemoteHosts must list it without *"
     if any(_globs(host, pattern) for pattern in patterns if "*" in pattern):
@@ -129,71 +126,6 @@ def _port(text: str, lowest: int) -> int:
     return int(text)
 
 
-def _nearby(host: str) -> str | None:
-    """Return whether a host is loopback or link-local."""
-    address = _address(host)
-    if address is None:
-        return _near_name(host.lower())
-    return _near_address(address)
-
-
-def _near_address(address: IPAddress) -> str | None:
-    for each in (address, *_embedded(address)):
-        if each.is_loopback or each.is_unspecified:
-            return "a loopback address"
-        if each.is_link_local:
-            return "a link-local address, such as those of cloud metadata services"
-        if any(each in network for network in _METADATA):
-            return "an address of a cloud's metadata service"
-        if each.is_multicast or any(each in network for network in _NOBODYS):
-            return "not the address of a single host"
-    return None
-
-
-def _near_name(host: str) -> str | None:
-    """Return whether a name is this machine, or one that only this network or cluster resolves."""
-    labels = host.split(".")
-    if labels[-1] in _LOCAL_NAMES or labels[-1].startswith("localdomain"):
-        return "the name of this machine"
-    if len(labels) == 1:
-        return "a name without a domain, which depends on this machine's resolver"
-    if "svc" in labels[2:] or labels[-2:] == ["cluster", "local"]:
-        return "the name of a Service in this cluster"
-    if labels[-1] == "internal" or labels[-2:] == ["home", "arpa"] or host in _METADATA_NAMES:
-        return "a name in this network, such as those of cloud metadata services"
-    if any(labels[-len(domain) :] == domain for domain in _ANY_ADDRESS):
-        return "a wildcard DNS name, which resolves to the address that is written in it"
-    near = next(filter(None, map(_near_address, _written_in(host))), None)
-    return f"a name that contains {near}" if near else None
-
-
-def _written_in(host: str) -> Iterator[IPAddress]:
-    """Yield the IPv4 addresses contained in a name, with dots or dashes: wildcard DNS resolves to them."""
-    for found in _QUAD.finditer(host):
-        with suppress(ValueError):
-            yield ipaddress.IPv4Address(".".join(found.groups()))
-
-
-def _embedded(address: IPAddress) -> Iterable[IPAddress]:
-    """Yield the IPv4 addresses embedded in an IPv6 address: mapped, translated, compatible, 6to4, Teredo, ISATAP, NAT64."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return
-    yield from (inner for inner in (address.ipv4_mapped, address.sixtofour, *(address.teredo or ())) if inner)
-    if int(address) >> 32 & 0xFDFF_FFFF == _ISATAP or any(address in network for network in _WITH_IPV4_AT_THE_END):
-        yield ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
-    if address in _LOCAL_NAT64:
-        # Behind a prefix of 48, 56 or 64 bits, without the byte that is left out (RFC 6052, section 2.2).
-        packed = address.packed
-        yield from (ipaddress.IPv4Address((packed[:8] + packed[9:])[at : at + 4]) for at in (6, 7, 8))
-
-
-def _address(host: str) -> IPAddress | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
-
-
 def _same(host: str, pattern: str) -> bool:
     try:
         return host == parse_host(pattern)
@@ -214,46 +146,3 @@ _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _URL_TEXT = re.compile(r"[!-~]+")
 _HIGHEST_PORT = 65535
 _LONGEST_HOST = 253
-_LOCAL_NAMES = {"localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback"}
-_METADATA = frozenset(
-    map(
-        ipaddress.ip_network,
-        (
-            "fd00:ec2::/32",
-            "fd20:ce::/64",
-            "fd00:c1::/32",
-            "fd00:42::/32",
-            "100.100.100.200",
-            "168.63.129.16",
-            "192.0.0.192",
-        ),
-    )
-)
-_METADATA_NAMES = {
-    "metadata.tencentyun.com",
-    "metadata.packet.net",
-    "metadata.platformequinix.com",
-    "api.metadata.cloud.ibm.com",
-}
-_NOBODYS = tuple(map(ipaddress.ip_network, ("0.0.0.0/8", "240.0.0.0/4", "fec0::/10", "100::/64")))
-_ANY_ADDRESS = tuple(
-    each.split(".")
-    for each in (
-        "nip.io",
-        "sslip.io",
-        "xip.io",
-        "traefik.me",
-        "localtest.me",
-        "lvh.me",
-        "vcap.me",
-        "lacolhost.com",
-        "local.gd",
-        "localho.st",
-        "1u.ms",
-        "rbndr.us",
-    )
-)
-_QUAD = re.compile(r"(?<![0-9])([0-9]{1,3})[.-]([0-9]{1,3})[.-]([0-9]{1,3})[.-]([0-9]{1,3})(?![0-9])", re.ASCII)
-_ISATAP = 0x0000_5EFE
-_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
-_WITH_IPV4_AT_THE_END = (*map(ipaddress.IPv6Network, ("::/96", "::ffff:0:0:0/96", "64:ff9b::/96")), _LOCAL_NAT64)

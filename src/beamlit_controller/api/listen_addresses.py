@@ -3,7 +3,8 @@
 import ipaddress
 
 from beamlit_controller.api import addresses, problems
-from beamlit_controller.api.addresses import Address, IPAddress
+from beamlit_controller.api.addresses import Address
+from beamlit_controller.api.near_hosts import IPAddress
 
 _ANY = ipaddress.ip_address("0.0.0.0")  # noqa: S104 - compared, not bound
 _ANY_OF_BOTH = ipaddress.ip_address("::")
