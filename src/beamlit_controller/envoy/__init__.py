@@ -25,7 +25,7 @@ The files
 - `shared_listener`: a listener that several models share
 
 The remote hop
-- `remote_routes`: the path; `hop_headers`, `sensitive_names`: the headers
+- `remote_routes`: the path; `hop_headers`, `sensitive_names`: the headers; `sensitive_query`: the query
 - `model_name`, `response_model_name`, `json_scan`: the model's name
 - `credentials`: the credential; `sigv4`: AWS; `google_token`: Google; `tls`: certificates
 - `remote_usage`, `response_usage`: token usage

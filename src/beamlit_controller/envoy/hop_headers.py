@@ -4,57 +4,22 @@ On the way to the remote it removes our own headers, those of proxies, the clien
 could redirect the request, also from the query. From responses it removes instructions to proxies and browsers.
 """
 
-import re
 from urllib.parse import quote
 
 from beamlit_controller.core.spec import AwsSignature, RemoteBackend
-from beamlit_controller.envoy import lua, paths
+from beamlit_controller.envoy import lua, paths, sensitive_names, sensitive_query
 from beamlit_controller.envoy.messages import Message, extension, typed
-from beamlit_controller.envoy.sensitive_names import (
-    CREDENTIAL,
-    CREDENTIALS,
-    DESTINATIONS,
-    KEYS_OF,
-    MODELS,
-    OF_PROXIES,
-    OURS,
-    PRIVATE,
-    QUERY,
-    QUERY_DESTINATIONS,
-    QUERY_SUFFIXES,
-)
+from beamlit_controller.envoy.sensitive_names import OF_PROXIES, OURS, PRIVATE
 
 REMOVE = """
-local REMOVED = {{{names}}}
 local ADDED = {added}
-local FORWARDS = {forwards}
-local SUFFIXES = {{{suffixes}}}
-local OWNERS, LONGEST = {{{owners}}}, {longest}
 local PROTOCOL = "sec-websocket-protocol"
 local SECRET = {{"bearer", "token", "key", "auth", "jwt", "secret", "organization", "project"}}
-
-local function plain(name)
-  name = string.gsub(name, "%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)
-  return (string.gsub(string.gsub(string.lower(name), "%[%d*%]", ""), "[^%w$]", ""))
-end
-
-local function is_removed(name)
-  if REMOVED[name] then return true end
-  if FORWARDS then return false end
-  for _, suffix in ipairs(SUFFIXES) do
-    if string.sub(name, -#suffix) == suffix then return true end
-  end
-  if string.sub(name, -3) ~= "key" then return false end
-  for length = 1, LONGEST do
-    if OWNERS[string.sub(name, -3 - length, -4)] then return true end
-  end
-  return false
-end
 
 local function without(query)
   local kept = {{}}
   for mark, piece in string.gmatch("&" .. query, "([&;?])([^&;?]*)") do
-    if not is_removed(plain(string.match(piece, "^[^=]*"))) then
+    if not is_removed(words_of(string.match(piece, "^[^=]*"))) then
       kept[#kept + 1] = mark .. piece
     end
   end
@@ -159,12 +124,13 @@ WITHOUT_QUERY: Message = {
 def withheld(remote: RemoteBackend) -> Message:
     """Return the early header mutation that removes what the remote must not see, before anything reads it."""
     # One expression for all of them, so that each header is matched once.
-    steering = (*DESTINATIONS, *(() if remote.model_names is None else MODELS))
-    names = "|".join((*map(paths.literal, (*PRIVATE, *remote.headers_to_remove)), *steering))
+    steering = sensitive_names.patterns(
+        forwards_credentials=remote.forward_client_authorization, selects_model=remote.model_names is not None
+    )
+    names = "|".join((*PRIVATE, *map(paths.literal, remote.headers_to_remove), *steering))
     signed = (AWS,) if isinstance(remote.auth, AwsSignature) else ()
-    prefixes = "|".join(map(paths.literal, (*OURS, *OF_PROXIES, *signed)))
-    credentials = "" if remote.forward_client_authorization else f"|{'|'.join(CREDENTIALS)}|{CREDENTIAL}"
-    withheld: Message = {"safe_regex": {"regex": f"(?i)(?:{names}|(?:{prefixes}).*{credentials})"}}
+    prefixes = "|".join((*OURS, *OF_PROXIES, *signed))
+    withheld: Message = {"safe_regex": {"regex": f"(?i)(?:{names}|(?:{prefixes}).*)"}}
     return extension(
         "envoy.http.early_header_mutation.header_mutation",
         "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
@@ -177,19 +143,9 @@ def filters(remote: RemoteBackend) -> list[Message]:
 
     Configured query parameters are added last, replacing the client's in any spelling.
     """
-    forwards = remote.forward_client_authorization
-    own = map(_plain, (*remote.query_to_remove, *(name for name, _ in remote.query_to_add)))
     added = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in remote.query_to_add)
-    names = dict.fromkeys((*(() if forwards else QUERY), *QUERY_DESTINATIONS, *own))
-    said = {
-        "names": lua.keys(names),
-        "owners": lua.keys(KEYS_OF.split("|")),
-        "longest": max(map(len, KEYS_OF.split("|"))),
-        "added": lua.text(added),
-        "forwards": "true" if forwards else "false",
-        "suffixes": ", ".join(lua.text(suffix) for suffix in QUERY_SUFFIXES),
-    }
-    return [lua.filter_of(REMOVE.format(**said), name=QUERY_FILTER), _mutation(remote)]
+    program = sensitive_query.is_removed(remote) + REMOVE.format(added=lua.text(added))
+    return [lua.filter_of(program, name=QUERY_FILTER), _mutation(remote)]
 
 
 def _mutation(remote: RemoteBackend) -> Message:
@@ -211,7 +167,3 @@ def _mutation(remote: RemoteBackend) -> Message:
 
 def _matching(matcher: Message) -> Message:
     return {"remove_on_match": {"key_matcher": matcher}}
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9$]", "", re.sub(r"\[[0-9]*\]", "", name.lower()))
