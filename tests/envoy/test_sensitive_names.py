@@ -13,7 +13,8 @@ WORDS = st.text(alphabet="abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max
 
 def is_removed(name: str, *, forwards: bool = False, selects: bool = False) -> bool:
     expressions = names.patterns(forwards_credentials=forwards, selects_model=selects)
-    return re.fullmatch("|".join(f"(?:{each})" for each in expressions), name, re.IGNORECASE) is not None
+    keys = [] if forwards else [names.KEYS]
+    return re.fullmatch("|".join(f"(?:{each})" for each in (*expressions, *keys)), name, re.IGNORECASE) is not None
 
 
 @given(st.lists(WORDS, min_size=1, max_size=3), st.sampled_from("-_."))

@@ -41,5 +41,5 @@ Talking to Envoy
 - `remote_stats`, `usage_stats`, `config_stats`: parse a gateway's stats
 
 Building blocks
-- `messages`, `lua`, `addresses`
+- `messages`, `lua`, `addresses`; `negation`: regular expressions of what is not
 """

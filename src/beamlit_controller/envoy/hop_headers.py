@@ -123,18 +123,20 @@ WITHOUT_QUERY: Message = {
 
 def withheld(remote: RemoteBackend) -> Message:
     """Return the early header mutation that removes what the remote must not see, before anything reads it."""
-    # One expression for all of them, so that each header is matched once.
     steering = sensitive_names.patterns(
         forwards_credentials=remote.forward_client_authorization, selects_model=remote.model_names is not None
     )
     names = "|".join((*PRIVATE, *map(paths.literal, remote.headers_to_remove), *steering))
     signed = (AWS,) if isinstance(remote.auth, AwsSignature) else ()
     prefixes = "|".join((*OURS, *OF_PROXIES, *signed))
-    withheld: Message = {"safe_regex": {"regex": f"(?i)(?:{names}|(?:{prefixes}).*)"}}
+    # Two expressions: of a single one the automaton has so many states that a long name fills its memory.
+    keys = () if remote.forward_client_authorization else (sensitive_names.KEYS,)
     return extension(
         "envoy.http.early_header_mutation.header_mutation",
         "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-        mutations=[_matching(withheld)],
+        mutations=[
+            _matching({"safe_regex": {"regex": f"(?i)(?:{each})"}}) for each in (f"{names}|(?:{prefixes}).*", *keys)
+        ],
     )
 
 

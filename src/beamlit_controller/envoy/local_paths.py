@@ -6,8 +6,9 @@ from the OpenAI, Anthropic and Gemini APIs that these servers implement. Each is
 """
 
 import re
+import string
 
-from beamlit_controller.envoy import paths
+from beamlit_controller.envoy import negation, paths
 from beamlit_controller.envoy.local_paths_accounts import ACCOUNTS, SEGMENTS
 from beamlit_controller.envoy.local_paths_proxies import LITELLM
 from beamlit_controller.envoy.local_paths_servers import (
@@ -59,6 +60,10 @@ OPERATOR = (
     "restart",
     "reload",
     "drain",
+    "flush",
+    "administration",
+    "manage",
+    "rpc",
     "log_level",
     "model_info",
     "get_model_info",
@@ -114,7 +119,24 @@ RESOURCES = (
     *ACCOUNTS,
 )
 
-PATHS = f"{paths.resources(tuple(dict.fromkeys(RESOURCES)))}|{paths.with_segment(SEGMENTS)}"
+# How the custom methods of inference begin: those of Google's APIs (`:streamGenerateContent`, `:rawPredict`), KServe and TensorFlow
+# Serving. All others manage something, such as `:unload`.
+METHODS_OF_INFERENCE = (
+    *("predict", "rawpredict", "raw", "direct", "stream", "serverstream", "infer", "generate", "embed", "batchembed"),
+    *("explain", "classif", "regress", "count", "compute", "chat", "complet", "converse", "invoke", "rank", "rerank"),
+    *("score", "recognize", "synthesize", "transcribe", "translate", "detect", "annotate", "batchannotate", "analyze"),
+    *("query", "answer", "ask", "process", "search"),
+)
+# The result of the last one has to be fetched from where it was started.
+OTHER_METHODS = f"{negation.not_beginning(METHODS_OF_INFERENCE, letters=string.ascii_lowercase)}|predictlongrunning"
+
+PATHS = "|".join(
+    (
+        paths.resources(tuple(dict.fromkeys(RESOURCES))),
+        paths.with_segment(SEGMENTS),
+        paths.with_method(OTHER_METHODS),
+    )
+)
 """The regular expression of all of them, for case-insensitive use."""
 
 

@@ -4,8 +4,8 @@ Providers differ in where they serve these, so credentials and most of the admin
 of a path, at whatever depth. A model or deployment with such a name stays local, too.
 """
 
-# `auth_tokens` of Gemini, `issueToken` of Azure, `single-use-token` of ElevenLabs, `client_secrets` of OpenAI.
-_CREDENTIALS = r"[a-z0-9._-]*(?:tokens?|secrets?|credentials?|passwords?|api[._-]?keys?|(?:virtual|access)[._-]?keys?)"
+# Keys of any kind, such as `provisioning_keys`; `auth_tokens` of Gemini, `issueToken` of Azure, `single-use-token` of ElevenLabs, `client_secrets` of OpenAI.
+_CREDENTIALS = r"[a-z0-9._-]*(?:tokens?|secrets?|credentials?|passwords?|(?:api|pass|virtual|access)keys?|certificates?)|(?:[a-z0-9._-]*[._-])?keys?"
 # Google's custom methods, but not `countTokens`.
 _CREDENTIAL_METHODS = (
     r"[^/?]*(?::|%3a)(?:create|exchange|generate|get|issue|mint|sign)[a-z]*(?:token|key|secret|jwt|blob)s?"
@@ -15,24 +15,30 @@ _CREDENTIAL_WORDS = (
     "auth",
     "authenticate",
     "authorize",
+    "certs?",
+    "device(?:[._-]?codes?)?",
     "get[._-]signed[._-]url",
     "grants?",
     "iam",
     "impersonate",
     "jwt",
-    "keys?",
     "login",
-    "oauth2?",
-    "saml",
+    "mfa|2fa",
+    "oauth2?|oidc|openid",
+    "saml2?",
+    "sessions?",
     "sso",
     "sts",
 )
 
 # Not `accounts`, `orgs` and `deployments`: Cloudflare, GitHub, Azure and others have them in the paths of inference.
 _ADMINISTRATION = (
-    "admin",
+    "[a-z0-9_-]*admin",
     "audit[._-]logs?",
     "billing",
+    "checkouts?",
+    "console",
+    "graphql",
     "invites?",
     "invitations?",
     "invoices?",
@@ -79,6 +85,36 @@ ACCOUNTS = (
     "models/*/*/predictions",
     "deployments/*/*/predictions",
     "hardware",
+    "variables",
+    "environments",
+    "pods",
+    "instances",
+    "clusters",
+    "volumes",
+    "networks",
+    "storage",
+    "buckets",
+    "registry",
+    "jobs",
+    "runs",
+    "releases",
+    "exports",
+    "notifications",
+    "emails",
+    "domains",
+    "plans",
+    "charges",
+    "topup",
+    "transfer",
+    "limits",
+    "budgets",
+    "role",
+    "rbac",
+    "acl",
+    "collections",
+    "documents",
+    "knowledge",
+    "history",
     "convai",
     "studio/podcasts",
     "voices/add",

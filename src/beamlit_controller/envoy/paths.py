@@ -28,8 +28,23 @@ _EDGE = rf"(?:{_SLASH}|{_PARAMETER})"
 _END = rf"(?:{_EDGE}|%3f|%23)"
 # Control characters, and what some decoders take for ASCII.
 _ODD = r"%[01][0-9a-f]|%7f|%25[0-9a-f]{2}|%c[01]|%e0%[89]|%f0%8|%f[5-9a-f]|%u"
-AMBIGUOUS = rf"[^?]*(?:{_SLASH}{_DOTS}(?:{_SLASH}[^?]*)?|(?:{_PARAMETER}|{_ODD})[^?]*)"
-"""Paths that servers parse differently: a dot segment beside an encoded slash, characters encoded oddly or twice, or parameters.
+# Blanks of ASCII and Unicode, and what takes no room: soft hyphens, zero-width and directional
+# characters, fillers and variation selectors.
+_BLANK = (
+    r"%(?:20|c2%(?:[89][0-9a-f]|a0|ad)|cd%8f|d8%9c|e1%(?:85%(?:9f|a0)|9a%80|9e%b[45]|a0%8[b-f])"
+    r"|e2%(?:80%(?:8[0-9a-f]|a[89a-f])|81%(?:9f|a[0-9a-f])|a0%80)|e3%(?:80%80|85%a4)|ef%(?:b8%8[0-9a-f]|bb%bf|be%a0|bf%b[0-9a-f])"
+    r"|f0%(?:9b%b2%a[0-3]|9d%85%b[3-9a])|f3%a0%[89ab][0-9a-f]%[89ab][0-9a-f])"
+)
+# Blanks of Latin-1, which are parts of other characters in UTF-8; and what ends with one that is no such part.
+_LATIN_BLANK = r"%(?:85|a0|ad)"
+_LATIN_END = rf"(?:[^%?]{{3}}|(?:/|%[0-7][0-9a-f])[^%?]{{0,2}}){_LATIN_BLANK}"
+_PARTED = rf"(?:(?:{_SLASH}|\.|%2e|%3f|%23)[^?]*)?"
+AMBIGUOUS = (
+    rf"[^?]*(?:{_SLASH}{_DOTS}(?:{_SLASH}[^?]*)?|(?:{_PARAMETER}|{_ODD})[^?]*"
+    rf"|{_SLASH}(?:{_BLANK}|{_LATIN_BLANK})[^?]*|(?:{_BLANK}|{_LATIN_END}){_PARTED})"
+)
+"""Paths that servers parse differently: a dot segment beside an encoded slash, characters encoded oddly or twice, a segment that
+begins or ends with a blank, or parameters.
 
 Parameters can be credentials, too, such as `;jsessionid=…`.
 """
@@ -52,18 +67,24 @@ def below(prefix: str) -> str:
 def resources(names: Sequence[str]) -> str:
     """Match paths of a server's API, whatever its version: `files`, `models/*/config`.
 
-    `responses/` matches only what is below, `models$` only the path itself.
+    `responses/` matches only what is below, `models$` only the path itself. What has a custom method or a file extension is the same
+    resource: `files:list`, `files.json`.
     """
     whole = "|".join(_segments(name, anything="*") for name in names if name[-1] not in "/$")
     below = "|".join(_segments(name) for name in names if name.endswith("/"))
     alone = "|".join(_segments(name[:-1]) for name in names if name.endswith("$"))
-    rest = rf"(?:{whole}){_REST}|(?:{below}){_PARAMETERS}{_SLASH}[^?]*|(?:{alone}){_PADDING}{_ALONE}"
+    rest = rf"(?:{whole}){_FORM}{_REST}|(?:{below}){_PARAMETERS}{_SLASH}[^?]*|(?:{alone}){_PADDING}{_ALONE}"
     return rf"{_BETWEEN}{_BASE}(?:{rest})"
 
 
 def with_segment(regex: str) -> str:
-    """Match paths one of whose segments matches this expression, at whatever depth."""
-    return rf"[^?]*{_BETWEEN}(?:{regex}){_REST}"
+    """Match paths one of whose segments matches this expression, at whatever depth, with any method or file extension."""
+    return rf"[^?]*{_BETWEEN}(?:{regex}){_FORM}{_REST}"
+
+
+def with_method(regex: str) -> str:
+    """Match paths that end in a custom method that matches this expression, such as `:unload`."""
+    return rf"[^?]*{_COLON}(?:{regex}){_PADDING}{_ALONE}"
 
 
 def exactly(prefix: str) -> str:
@@ -71,6 +92,8 @@ def exactly(prefix: str) -> str:
     return rf"{''.join(_as_written(each) for each in _pieces(prefix.rstrip('/')))}(?:[/?]\C*)?"
 
 
+_COLON = "(?::|%3a)"
+_FORM = rf"(?:(?:\.|%2e)[a-z]{{2,5}}|{_COLON}[^/?]*)?"
 _REST = rf"{_PADDING}(?:{_END}[^?]*)?"
 _ALONE = rf"{_PARAMETERS}(?:{_BETWEEN}{_PADDING})?(?:(?:%3f|%23)[^?]*)?"
 

@@ -6,6 +6,8 @@ word is a separator that may also be another one, or missing: `access-key-id`, `
 
 from collections.abc import Iterable
 
+from beamlit_controller.envoy.negation import not_beginning, not_ending
+
 # Headers among proxies: the client's address, and what an authenticating proxy adds.
 OURS = ("x-envoy-", "x-offload", "x-forwarded-")
 OF_PROXIES = (
@@ -105,7 +107,7 @@ NO_KEYS = ("monkey", "turkey", "hotkey", "donkey", "whiskey", "hockey", "jockey"
 
 
 def patterns(*, forwards_credentials: bool, selects_model: bool) -> list[str]:
-    """Return regular expressions of the headers to remove, for case-insensitive use."""
+    """Return regular expressions of the headers to remove besides `KEYS`, for case-insensitive use."""
     who = [] if forwards_credentials else [*_credentials(), *ONLY_HEADERS]
     return [*_destinations(), *(MODELS if selects_model else ()), *who]
 
@@ -122,13 +124,11 @@ def _destinations() -> tuple[str, ...]:
 def _credentials() -> tuple[str, ...]:
     ending, last = "|".join(ENDINGS), _any_of(LAST)
     people = (
-        rf"(?:{'|'.join(PEOPLE)}|[a-z0-9]*user)(?:{'|'.join(ATTRIBUTES)})?(?:{_SEPARATOR}{_not_beginning('agent')})?"
+        rf"(?:{'|'.join(PEOPLE)}|[a-z0-9]*user)(?:{'|'.join(ATTRIBUTES)})?(?:{_SEPARATOR}{not_beginning(['agent'])})?"
     )
-    no_keys = (f"-{word.removesuffix('key')}" for word in NO_KEYS)
     return (
         rf"(?:.*{_SEPARATOR})?(?:(?:{_any_of(ANYWHERE)})(?:{_SEPARATOR}.*)?|[a-z0-9]*(?:{ending})|{last}|{people})",
         f"(?:x-)?(?:{_any_of(WHOLE)})",
-        rf"(?:{_not_ending(HARMLESS_KEYS)}{_SEPARATOR}|{_not_ending((*HARMLESS_KEYS, *no_keys, *'-_.'))})key",
     )
 
 
@@ -139,16 +139,6 @@ def _any_of(names: Iterable[str]) -> str:
     return "|".join(name.replace("-", f"{_SEPARATOR}?") for name in names)
 
 
-def _not_beginning(word: str) -> str:
-    """Match texts that don't begin with this word; RE2 can't negate."""
-    return f"(?:[^{word[0]}].*|{word[0]}{_not_beginning(word[1:])})?" if len(word) > 1 else f"(?:[^{word}].*)?"
-
-
-def _not_ending(words: Iterable[str]) -> str:
-    """Match texts that don't end with one of these words."""
-    before: dict[str, list[str]] = {}
-    for word in words:
-        before.setdefault(word[-1], []).append(word[:-1])
-    others = f"(?:.*[^{''.join(sorted(before, key='-'.__eq__))}])?"
-    longer = [_not_ending(rest) + last for last, rest in before.items() if "" not in rest]
-    return f"(?:{'|'.join((others, *longer))})"
+_NOT_BEFORE_KEY = (*HARMLESS_KEYS, *(f"-{word.removesuffix('key')}" for word in NO_KEYS), *"-_.")
+KEYS = f"(?:{not_ending(HARMLESS_KEYS)}{_SEPARATOR}|{not_ending(_NOT_BEFORE_KEY)})key"
+"""The regular expression of headers with keys."""

@@ -33,9 +33,13 @@ local FORWARDS = {forwards}
 
 -- Give the words of a name in lower case; those of `apiKey`, `api_key[0]` and `api%2Dkey` are the same.
 local function words_of(name)
-  name = string.gsub(name, "%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)
-  name = string.gsub(string.gsub(name, "%[%d*%]", ""), "(%l)(%u)", "%1-%2")
-  name = string.gsub(name, "(%u)(%u%l)", "%1-%2")
+  if string.find(name, "[%%%[]") then
+    name = string.gsub(name, "%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)
+    name = string.gsub(name, "%[%d*%]", "")
+  end
+  if string.find(name, "%u") then
+    name = string.gsub(string.gsub(name, "(%l)(%u)", "%1-%2"), "(%u)(%u%l)", "%1-%2")
+  end
   local words = {{}}
   for word in string.gmatch(string.lower(name), "[%w$]+") do words[#words + 1] = word end
   return words
