@@ -40,7 +40,7 @@ KEYS = (
         '"\\\\u006dodel"',
     ),
 )
-OTHERS = {"models", "fallbacks"}
+OTHERS = {"fallbacks"}
 VALUES = (
     *('"llama"',) * 6,
     *('"ll\\u0061ma"', '"caf\xe9"', '"caf\\u00e9"', '"gpt-5"', '"Llama"', '""', '"llama-lora"', '"llama "'),
@@ -101,8 +101,11 @@ def expected(sent: Sent) -> object:
         return None
     pairs = json.loads(sent.text, object_pairs_hook=list)
     named = [value for key, value in pairs if key.casefold() == "model"]
-    if OTHERS & {key.casefold() for key, _ in pairs} or not all(
-        isinstance(value, str) and value in NAMES for value in named
+    keys = {key.casefold() for key, _ in pairs} - {"model"}
+    if (
+        keys & OTHERS
+        or any("model" in key for key in keys)
+        or not all(isinstance(value, str) and value in NAMES for value in named)
     ):
         return None
     return [(key, NAMES[value] if key.casefold() == "model" else value) for key, value in pairs]

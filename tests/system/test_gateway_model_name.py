@@ -53,7 +53,11 @@ UNCHANGED = {
     "no name": b'{"prompt":"hello"}',
     "not at the top": b'{"a":{"model":"llama"}}',
     "empty object": b"{}",
-    "another key": b'{"\\\\u006dodel":"gpt-5","modelss":"gpt-5","mode":"gpt-5","a":{"models":["gpt-5"]}}',
+    "another key": b'{"\\\\u006dodel":"gpt-5","mode":"gpt-5","modalities":["text"],"a":{"models":["gpt-5"]}}',
+    "a tool": b'{"tools":[{"type":"function","function":{"parameters":{"properties":{"model":{"type":"string"}}}}}]}',
+    "tools by name": b'{"tools":["search", "model"],"session":{"type":"realtime"},"parameters":{"seed":1},"plugins":[]}',
+    "no tools": b'{"tools":null,"session":"model","parameters":{},"plugins":[ { } ,{"id":"web"}]}',
+    "metadata": b'{"metadata":{"model":"mine"},"messages":[{"role":"user","content":"a","model":"gpt-5"}]}',
     "not UTF-8": b'{"x":"\xff\xfe\x00"}',
     "nothing": b"",
 }
@@ -95,6 +99,23 @@ OTHERS = {
     "in one of other letters": b'{"model":"llama","modelU\\u0072i":"gpt://gpt-5"}',
     "in a deployment": b'{"model":"llama","deployment-id":"gpt-5"}',
     "in an adapter": b'{"model":"llama","lora_path":"sql"}',
+    "in a tool": b'{"model":"llama","tools":[{"type":"function"},{"type":"image","model":"gpt-5"}]}',
+    "in a tool behind others": b'{"model":"llama","tools":["a", [], {"model":"gpt-5"}]}',
+    "in a tool in other letters": b'{"model":"llama","tools":[{"a":"]","Mod\\u0065l":"gpt-5"}]}',
+    "in a session": b'{"model":"llama","session":{"a":{"b":1},"model":"gpt-5"}}',
+    "in the parameters of a server": b'{"model":"llama","parameters":{"adapter_id":"sql"}}',
+    "in a plugin": b'{"model":"llama","plugins":[{"id":"fusion","model":"gpt-5"}]}',
+    "for another part": b'{"model":"llama","draft_model":"gpt-5"}',
+    "as a base": b'{"model":"llama","base_model":"gpt-5"}',
+    "as an override": b'{"model":"llama","override_model":"gpt-5"}',
+    "in another list": b'{"model":"llama","fallback_models":["gpt-5"]}',
+    "in a version": b'{"model":"llama","modelVersion":"2"}',
+    "in a key that some parse": b'{"model":"llama","model[]":"gpt-5","extra.model":"gpt-5"}',
+    "in a long key": b'{"model":"llama","%smodel":"gpt-5"}' % (b"x" * 500),
+    "in settings": b'{"model":"llama","router_settings_override":{"fallbacks":[]}}',
+    "by a provider": b'{"model":"llama","provider":{"order":["a"]}}',
+    "in the name of an adapter": b'{"model":"llama","adapter_name":"sql"}',
+    "in a list of adapters": b'{"model":"llama","lora_adapters":[{"name":"sql"}]}',
     "in a key that ends early": b'{"model":"llama","model\\u0000":"gpt-5"}',
     "by another address": b'{"model":"llama","api_base":"https://evil.example"}',
     "with half a surrogate": b'{"model":"llama\\ud83d"}',
@@ -140,6 +161,13 @@ NAMING_HEADERS = (
     "x-amzn-sagemaker-inference-component",
     "helicone-model-override",
     "x-litellm-tags",
+    "x-adapter",
+    "x-lora-adapter",
+    "lora-id",
+    "x-model-version",
+    "x-modelversion",
+    "acme-model-of-choice",
+    "x-engine-id",
 )
 
 
@@ -157,13 +185,17 @@ async def test_a_request_stays_whose_path_or_query_names_a_model(tmp_path: Path)
 
 async def test_headers_by_which_others_choose_a_model_do_not_leave_where_names_are_mapped(tmp_path: Path) -> None:
     headers = [(name, "gpt-5") for name in NAMING_HEADERS]
+    harmless = ("x-modelling", "x-remodel-1", "x-explorations", "x-request-id")
     async with upstream("remote") as remote:
         spec = builders.spec(remote=to(remote, model_names=NAMES))
         async with gateway(spec, tmp_path, share=100) as gate, client.connect(gate.front) as asker:
-            await asker.post("/v1/chat", b'{"model":"llama"}', headers=[AS_JSON, *headers])
+            await asker.post(
+                "/v1/chat", b'{"model":"llama"}', headers=[AS_JSON, *headers, *((name, "a") for name in harmless)]
+            )
 
     [seen] = remote.requests
     assert "gpt-5" not in str(seen.headers)
+    assert {seen.header(name) for name in harmless} == {"a"}
 
 
 async def test_the_remote_reads_its_own_name_and_every_other_byte_as_sent(tmp_path: Path) -> None:

@@ -34,9 +34,9 @@ local function meaning(text)
   return table.concat(pieces)
 end
 
--- Some parsers take keys in any case; Go's also takes the long s and the sign of kelvin for s and k.
+-- Some parsers take keys in any case; Go's also takes the long s and the sign of kelvin for s and k. Nil if it is too long for a key.
 local function plain(key)
-  if #key > 180 then return "" end
+  if #key > 180 then return nil end
   -- For some a string ends at a zero.
   local lower = string.lower(string.match(meaning(key), "^[^%z]*"))
   if find(lower, "^[%w_]*$") then return lower end
@@ -109,15 +109,15 @@ local function value(text, after, last)
 end
 
 -- Tell `found` each name that the outermost object has as `model`, with the places of its quotes. Give whether the text can be read
--- for sure, has none of the other keys, and `found` accepted all names; one that is longer than any that is looked for is "".
-local function read_names(text, others, found)
+-- for sure, `is_other` is not true of a key and the places of its value, and `found` accepted all names; one that is longer than any that
+-- is looked for is "".
+local function read_names(text, is_other, found)
   work = 0
   local _, opening = find(text, "^%s*{{")
   if opening == nil then return false end
   local ending = walk(text, opening, STRICT, function(written, after, last)
     local key = plain(written)
-    if others[key] then return false end
-    if key ~= "model" then return true end
+    if key ~= "model" then return not is_other(key, text, after, last) end
     local first, final = value(text, after, last)
     if first == nil or byte(text, first) ~= 34 or string_end(text, first + 1) ~= final then return false end
     local name = final - first <= LONGEST and meaning(sub(text, first + 1, final - 1)) or ""

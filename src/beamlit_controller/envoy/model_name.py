@@ -23,23 +23,67 @@ local NAMES = {{{names}}}
 
 CHOICES = (
     *("model_id", "model_name", "model_uri", "target_model", "deployment", "deployment_id", "deployment_name"),
-    *("engine", "engine_id", "adapter", "adapter_id", "lora", "lora_id", "lora_name", "lora_path", "lora_request"),
+    *("engine", "engine_id", "engine_name", "adapter", "adapter_id", "lora", "lora_id", "lora_name", "lora_path"),
+    *("lora_request", "inference_profile", "inference_profile_arn", "checkpoint", "peft"),
 )
 """Keys and parameters by which some servers and providers select another model or adapter than the one in `model`."""
 
 ORDERS = (
     *("models", "fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "context_window_fallback_dict"),
     *("user_config", "model_list", "extra_body", "custom_llm_provider", "api_base", "base_url", "preset"),
+    *("provider", "providers", "route", "router", "routing", "agent", "agent_id", "assistant_id", "bot_id"),
 )
 """Keys by which proxies and aggregators use other models, or send the request elsewhere."""
 
-RENAME = """local OTHERS = {{{others}}}
+PARTS = ("model", "lora", "adapter", "fallback", "router_", "override")
+"""Parts of keys that do the same, whatever else is in them: `fallback_models`, `modelVersion`, `router_settings_override`."""
+
+CONTAINERS = ("tools", "session", "parameters", "plugins")
+"""Keys whose value, or each object in its list, may select a model for a part of the work: the `model` of a tool that makes images."""
+
+RENAME = """local OTHERS, PARTS, CONTAINERS = {{{others}}}, {{{parts}}}, {{{containers}}}
+
+-- An object within another may say anything of a model, but for these keys.
+local function selects(text, opening)
+  return walk(text, opening, STRICT, function(written)
+    local key = plain(written)
+    return key ~= nil and key ~= "model" and not OTHERS[key]
+  end)
+end
+
+-- Give whether there is an object that selects a model, or something that can't be read.
+local function has_model(text, after, last)
+  local at, final = value(text, after, last)
+  if at == nil then return true end
+  if byte(text, at) == 123 then return selects(text, at) == nil end
+  if byte(text, at) ~= 91 then return false end
+  while true do
+    local _, before = find(text, "^[%s,]*", at + 1)
+    local kind = byte(text, before + 1)
+    if kind == 123 then
+      at = selects(text, before + 1)
+    elseif kind == 34 then
+      at = string_end(text, before + 2)
+    else
+      return before + 1 ~= final
+    end
+    if at == nil then return true end
+  end
+end
+
+local function is_other(key, text, after, last)
+  if key == nil or OTHERS[key] then return true end
+  for _, part in ipairs(PARTS) do
+    if find(key, part, 1, true) then return true end
+  end
+  return CONTAINERS[key] ~= nil and has_model(text, after, last)
+end
 
 -- Give the text with another name and what is known of the last one, which counts as parsers have it; or nil if it names
 -- another model or is nothing that can be read for sure.
 local function renamed(text)
   local kept, pieces, last_name = 1, {{}}, nil
-  local is_read = read_names(text, OTHERS, function(found, opening, closing)
+  local is_read = read_names(text, is_other, function(found, opening, closing)
     last_name = NAMES[found]
     if last_name == nil then return false end
     pieces[#pieces + 1] = sub(text, kept, opening) .. last_name.json
@@ -146,6 +190,8 @@ def filters(remote: RemoteBackend) -> list[Message]:
         "metadata": response_model_name.METADATA,
         "declined": DECLINED,
         "others": lua.keys(each for name in (*CHOICES, *ORDERS) for each in _spellings(name)),
+        "parts": ", ".join(map(lua.text, PARTS)),
+        "containers": lua.keys(CONTAINERS),
         "parameters": lua.keys(name.replace("_", "") for name in ("model", *CHOICES)),
     }
     program = NAMES + json_scan.SCAN + RENAME + json_scan.DECODED + ACT

@@ -44,10 +44,11 @@ DESTINATION = ("backend", "destination", "endpoint", "proxy", "seldon-route", "t
 DESTINATION_ENDS = ("api-base", "provider")
 ONLY_DESTINATION_HEADERS = ("x-portkey-(?:config|forward-headers)", "helicone-fallbacks")
 
-# Headers that override the model in the body.
+# Headers that override the model in the body: any with a model or an adapter in it, and some others.
 MODELS = (
-    "(?:.*-)?v?models?(?:-(?:name|id|override|rewrite))?",
+    "(?:.*[-_.])?[a-z]?(?:models?|loras?|adapters?|modelversion)(?:[-_.].*)?",
     "(?:.*-)?(?:model-group|deployment|deployment-id|inference-component|target-variant)",
+    "x-(?:engine|engine-id|variant|fallbacks?|predictor|router|routing)",
     "x-ai-eg-.*",
     "x-litellm-tags",
 )

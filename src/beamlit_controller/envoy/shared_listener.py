@@ -25,7 +25,7 @@ local LARGEST = {largest}
 -- much work, the name that was found until then counts.
 local function named(text)
   local name = nil
-  local is_read = read_names(text, {{}}, function(found)
+  local is_read = read_names(text, function() return false end, function(found)
     local differs = name ~= nil and name ~= found
     name = found
     return not differs
