@@ -374,32 +374,64 @@ async def test_keys_in_websocket_protocols_stay(tmp_path: Path) -> None:
     assert {seen.header("sec-websocket-key") for seen in remote.requests} == {"x"}
 
 
-async def test_the_remote_gives_no_orders(tmp_path: Path) -> None:
-    async def orders(exchange: Exchange) -> None:
-        names = ("x-accel-redirect", "x-envoy-ratelimited", "x-envoy-immediate-health-check-fail", "x-sendfile")
-        marks = (("x-offload-local", "unavailable"), ("x-offload-served-by", "local"), ("x-accel-buffering", "no"))
-        origin = (
-            "clear-site-data",
-            "nel",
-            "report-to",
-            "accept-ch",
-            "set-cookie2",
-            "alt-svc",
-            "x-litespeed-location",
-            "surrogate-control",
-            "reporting-endpoints",
-            "speculation-rules",
-            "critical-ch",
-            "origin-agent-cluster",
-            "cdn-cache-control",
-            "proxy-authenticate",
-        )
-        told = ((name, "/secret") for name in (*names, *origin))
-        await exchange.respond(b"remote", headers=(*told, *marks))
+TO_PROXIES = (
+    *(
+        "x-accel-redirect",
+        "x-accel-anything",
+        "x-envoy-ratelimited",
+        "x-envoy-immediate-health-check-fail",
+        "x-sendfile",
+    ),
+    *(
+        "x-sendfile-type",
+        "x-litespeed-location",
+        "surrogate-control",
+        "surrogate-key",
+        "edge-cache-tag",
+        "cf-edge-cache",
+    ),
+    *(
+        "cdn-cache-control",
+        "akamai-cache-control",
+        "gcdn-cache-control",
+        "unheard-of-cache-control",
+        "vercel-cache-tag",
+    ),
+    *("netlify-vary", "x-middleware-rewrite", "x-middleware-set-cookie", "x-matched-path", "x-appengine-blobkey"),
+    *("proxy-authenticate", "x-offload", "x-offload-hops", "x-offload-session", "x-offload-anything"),
+)
+TO_BROWSERS = (
+    *("clear-site-data", "nel", "report-to", "reporting-endpoints", "accept-ch", "accept-ch-lifetime", "critical-ch"),
+    *("set-cookie", "set-cookie2", "alt-svc", "speculation-rules", "origin-agent-cluster", "origin-trial"),
+    *("secure-session-registration", "sec-session-registration", "sec-session-challenge", "sec-anything"),
+    *("use-as-dictionary", "attribution-reporting-register-source", "attribution-reporting-register-trigger"),
+    *("observe-browsing-topics", "strict-transport-security", "service-worker-allowed", "www-authenticate"),
+    *("authentication-info", "integrity-policy-report-only", "public-key-pins-report-only", "set-login"),
+)
+ABOUT_A_RESPONSE = (
+    *("cache-control", "x-accel-buffering", "x-request-id", "openai-processing-ms", "x-ratelimit-remaining-requests"),
+    *(
+        "anthropic-ratelimit-requests-limit",
+        "retry-after-ms",
+        "content-language",
+        "access-control-allow-origin",
+        "link",
+    ),
+    *("cf-cache-status", "cache-status", "x-cache", "content-security-policy", "vary", "etag", "x-reporting", "secret"),
+    *("sec-websocket-accept", "sec-websocket-protocol"),
+)
 
+
+async def _orders(exchange: Exchange) -> None:
+    told = [(name, "/secret") for name in (*TO_PROXIES, *TO_BROWSERS)]
+    marks = (("x-offload-local", "unavailable"), ("x-offload-served-by", "local"), ("x-offload-remote", "failed"))
+    await exchange.respond(b"remote", headers=(*told, *marks, *((name, "harmless") for name in ABOUT_A_RESPONSE)))
+
+
+async def test_the_remote_gives_no_orders(tmp_path: Path) -> None:
     async with (
         upstream("local") as local,
-        upstream("remote", orders) as remote,
+        upstream("remote", _orders) as remote,
         gateway(builders.spec(remote=to(remote)), tmp_path, local=[local], share=100) as gate,
     ):
         answer = await client.ask(gate.front)
@@ -407,8 +439,18 @@ async def test_the_remote_gives_no_orders(tmp_path: Path) -> None:
     assert answer.body.content == b"remote"
     assert not local.requests
     assert answer.header("x-offload-served-by") == "remote"
-    assert answer.header("x-accel-buffering") == "no"
     assert "/secret" not in str(answer.headers)
+    assert {name for name, value in answer.headers if value == "harmless"} == {*ABOUT_A_RESPONSE}
+
+
+async def test_what_a_remote_says_of_a_clients_own_credentials_passes_with_them(tmp_path: Path) -> None:
+    async with upstream("remote", _orders) as remote:
+        spec = builders.spec(remote=to(remote, forward_client_authorization=True))
+        async with gateway(spec, tmp_path, share=100) as gate:
+            answer = await client.ask(gate.front)
+
+    passed = {name for name, value in answer.headers if value == "/secret"}
+    assert passed == {"set-cookie", "www-authenticate", "authentication-info"}
 
 
 @pytest.mark.parametrize("header", [(), (("x-envoy-ratelimited", "true"),)])

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from beamlit_controller.core.spec import AwsSignature, RemoteBackend
 from beamlit_controller.envoy import lua, paths, sensitive_names, sensitive_query
 from beamlit_controller.envoy.messages import Message, extension, typed
+from beamlit_controller.envoy.negation import not_beginning
 from beamlit_controller.envoy.sensitive_names import OF_PROXIES, OURS, PRIVATE
 
 REMOVE = """
@@ -64,47 +65,30 @@ function envoy_on_request(handle)
 end
 """
 
-# Instructions to a proxy. (`x-accel-buffering` is kept: it only disables buffering, as streams need.)
+# Instructions to a proxy, a cache or a framework in front of us, and the gateway's own marks except those that the hop sets.
+# (`x-accel-buffering` is kept: it only disables buffering, as streams need.)
 ORDERS = (
-    "x-envoy-",
-    "x-accel-redirect",
-    "x-accel-limit",
-    "x-accel-expires",
-    "x-accel-charset",
-    "x-sendfile",
-    "x-lighttpd-",
-    "x-litespeed-",
-    "x-lsadc-",
-    "x-reproxy-",
-    "surrogate-control",
-    "edge-control",
+    f"x-offload{not_beginning(('-remote', '-served-by'))}",
+    "x-envoy-.*",
+    f"x-accel-{not_beginning(['buffering'])}",
+    "x-(?:sendfile|lighttpd-|litespeed-|lsadc-|reproxy-|middleware-|nextjs-|now-route-|appengine-blob|akamai-).*",
+    "x-(?:internal-redirect|matched-path|original-url|rewrite-url|request-uri)",
+    "(?:surrogate|edge|akamai|netlify)-.*|cf-edge-cache|xkey",
+    "proxy-auth.*",
+    ".+-cache-control|(?:.+-)?cache-tags?",
 )
 
-# What browsers, and caches in front of us, store or do for the whole origin, which is ours and not the remote's.
+# What browsers store, do or report for the whole origin, which is ours and not the remote's.
 OF_AN_ORIGIN = (
-    "accept-ch",
-    "activate-storage-access",
-    "alt-svc",
-    "cdn-cache-control",
-    "clear-site-data",
-    "cloudflare-cdn-cache-control",
-    "critical-ch",
-    "expect-ct",
-    "nel",
-    "netlify-cdn-cache-control",
-    "origin-agent-cluster",
-    "proxy-authenticate",
-    "public-key-pins",
-    "public-key-pins-report-only",
-    "report-to",
-    "reporting-endpoints",
-    "service-worker-allowed",
-    "set-cookie2",
-    "set-login",
-    "speculation-rules",
-    "strict-transport-security",
-    "vercel-cdn-cache-control",
+    "(?:accept|critical)-ch.*|(?:idp-)?(?:login|signin-status)|set-login|set-cookie2",
+    "(?:ad-auction|attribution-reporting|origin|secure-session|service-worker)-.*",
+    f"sec-{not_beginning(['websocket'])}",
+    "(?:integrity-policy|public-key-pins|reporting|report-to).*",
+    "activate-storage-access|alt-svc|clear-site-data|connection-allowlist|expect-ct|nel|no-vary-search|observe-browsing-topics",
+    "speculation-rules|strict-transport-security|use-as-dictionary",
 )
+# What concerns the client's own credentials.
+OF_CREDENTIALS = ("set-cookie", "www-authenticate", "(?:authentication|authorization)-info")
 
 AWS = "x-amz-"
 """Headers of AWS' own protocols. The signature would vouch for a client's, one of which selects the operation (`x-amz-target`).
@@ -151,18 +135,17 @@ def filters(remote: RemoteBackend) -> list[Message]:
 
 
 def _mutation(remote: RemoteBackend) -> Message:
-    orders = [_matching({"prefix": prefix, "ignore_case": True}) for prefix in ORDERS]
+    credentials = () if remote.forward_client_authorization else OF_CREDENTIALS
+    orders = _matching({"safe_regex": {"regex": f"(?i)(?:{'|'.join((*ORDERS, *OF_AN_ORIGIN, *credentials))})"}})
     ours = _matching({"prefix": "x-offload", "ignore_case": True})
-    trailers = [{"remove": name} for name in OF_AN_ORIGIN]
-    cookies = [] if remote.forward_client_authorization else [{"remove": "set-cookie"}]
     return extension(
         "envoy.filters.http.header_mutation",
         "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
         mutations={
             # Inference clients send no trailers, and these would bypass everything that is removed above.
             "request_trailers_mutations": [_matching({"safe_regex": {"regex": ".*"}})],
-            "response_mutations": orders,
-            "response_trailers_mutations": [*orders, ours, *trailers, *cookies],
+            "response_mutations": [orders],
+            "response_trailers_mutations": [orders, ours],
         },
     )
 

@@ -30,7 +30,6 @@ from beamlit_controller.envoy import (
 )
 from beamlit_controller.envoy.failover import Chain
 from beamlit_controller.envoy.gateway_params import GatewayParams
-from beamlit_controller.envoy.hop_headers import OF_AN_ORIGIN
 from beamlit_controller.envoy.messages import Message, coalesced, extension, formatted_header, headers_to_set
 from beamlit_controller.envoy.remote_routes import RemoteWays
 from beamlit_controller.envoy.response_headers import NOBODY, SERVED_BY
@@ -76,7 +75,6 @@ def remote_hop(remote: RemoteBackend, max_request_bytes: int) -> Message:
     name = identity.named(failover.REMOTE_HOP, remote)
     fixed = () if remote.by_model else remote.headers_to_add
     ways = RemoteWays(authority(remote), identity.named(REMOTE, remote), identity.named(REMOTE_UPGRADE, remote))
-    answers = OF_AN_ORIGIN if remote.forward_client_authorization else ("set-cookie", *OF_AN_ORIGIN)
     host: Message = {
         "name": name,
         "domains": ["*"],
@@ -84,7 +82,7 @@ def remote_hop(remote: RemoteBackend, max_request_bytes: int) -> Message:
         "request_headers_to_remove": ["x-forwarded-proto", *([model_name.NUMBER] if remote.by_model else [])],
         "request_headers_to_add": headers_to_set((*fixed, (local_only.OFFLOADED, "1"))),
         "request_body_buffer_limit": max_request_bytes,
-        "response_headers_to_remove": [*answers, failover.LOCAL_MARK, SERVED_BY],
+        "response_headers_to_remove": [failover.LOCAL_MARK, SERVED_BY],
         "response_headers_to_add": [
             *formatted_header(failover.REMOTE_MARK, failover.REMOTE_ANSWERED),
             *headers_to_set(((SERVED_BY, "remote"),)),
