@@ -31,6 +31,7 @@ Parts = list[tuple[bytes, bytes]]
 
 BLANKS = ("", "", "", " ", "\t", " \t ")
 KEYS = ("models", "mode", "Model", "\\u006dodel", "a\\\\", '\\"model', "", "choices", "model ")
+INNER = ("message", "response")
 VALUES = (
     *(
         '"gpt-x"',
@@ -72,8 +73,8 @@ def answers() -> list[Answer]:
 
 
 def _answer(draw: random.Random) -> Answer:
-    kind = draw.choice(("json", "json", "events", "events", "other", "gzip", "list"))
-    parts = _events(draw) if kind == "events" else _document(draw)
+    kind = draw.choice(("json", "json", "events", "events", "lines", "other", "gzip", "list"))
+    parts = {"events": _events, "lines": _lines}.get(kind, _document)(draw)
     if kind == "list":
         parts = _unchanged(b"[" + b"".join(sent for sent, _ in parts) + b"]")
     if kind in {"other", "gzip"}:
@@ -90,7 +91,8 @@ _TYPES = {
     "list": ("application/json",),
     "gzip": ("application/json", "text/event-stream"),
     "events": ("text/event-stream", "text/event-stream; charset=utf-8"),
-    "other": ("text/plain", "application/json; charset=utf-16", "application/x-ndjson", "application/problem+json"),
+    "other": ("text/plain", "application/json; charset=utf-16", "application/json-seq", "application/problem+json"),
+    "lines": ("application/x-ndjson", "Application/NDJSON; charset=utf-8", "application/jsonl"),
 }
 
 
@@ -102,8 +104,8 @@ def _unchanged(text: bytes) -> Parts:
     return [(text, text)]
 
 
-def _document(draw: random.Random, ends: tuple[str, ...] = ("\n", "\r\n")) -> Parts:
-    """Write an object; a blank between tokens may be a line end, where the format lets it."""
+def _document(draw: random.Random, ends: tuple[str, ...] = ("\n", "\r\n"), inner: tuple[str, ...] = ()) -> Parts:
+    """Write an object; a blank between tokens may be a line end, where the format lets it; `inner` are keys of answers within it."""
     blanks = (*BLANKS, *ends)
     parts = _unchanged(f"{draw.choice(blanks)}{{".encode())
     for number in range(draw.randint(0, 5)):
@@ -111,8 +113,11 @@ def _document(draw: random.Random, ends: tuple[str, ...] = ("\n", "\r\n")) -> Pa
         if draw.random() < 0.4:
             head = f'{comma}{draw.choice(blanks)}"model"{draw.choice(blanks)}:{draw.choice(blanks)}'
             parts += [*_unchanged(head.encode()), _named(draw)]
+        elif inner and draw.random() < 0.4:
+            head = f'{comma}"{draw.choice(inner)}"{draw.choice(blanks)}:{draw.choice(blanks)}'
+            parts += [*_unchanged(head.encode()), *_document(draw, ends)]
         else:
-            text = f'{comma}"{draw.choice(KEYS)}"{draw.choice(blanks)}:{draw.choice(blanks)}{draw.choice(VALUES)}'
+            text = f'{comma}"{draw.choice((*KEYS, *(() if inner else INNER)))}"{draw.choice(blanks)}:{draw.choice(blanks)}{draw.choice(VALUES)}'
             parts += _unchanged(text.encode())
     return [*parts, *_unchanged(f"{draw.choice(blanks)}}}{draw.choice(blanks)}".encode())]
 
@@ -125,7 +130,7 @@ def _named(draw: random.Random) -> tuple[bytes, bytes]:
 
 
 def _events(draw: random.Random) -> Parts:
-    parts: Parts = []
+    parts = _unchanged(b"\xef\xbb\xbf") if draw.random() < 0.3 else []
     ending = draw.choice(LINE_ENDS)
     for _ in range(draw.randint(1, 5)):
         for _ in range(draw.randint(0, 2)):
@@ -138,11 +143,15 @@ def _events(draw: random.Random) -> Parts:
             several = (lines,) if draw.random() < 0.3 else ()
             parts += [
                 *_unchanged(b"data:" + draw.choice((b"", b" "))),
-                *_document(draw, several),
+                *_document(draw, several, INNER),
                 *_unchanged(ending.encode()),
             ]
         parts += _unchanged(ending.encode())
     return parts
+
+
+def _lines(draw: random.Random) -> Parts:
+    return [part for _ in range(draw.randint(1, 4)) for part in (*_document(draw, ()), (b"\n", b"\n"))]
 
 
 def _cut(parts: Parts, at: int) -> Parts:

@@ -48,7 +48,9 @@ def answers() -> list[Answer]:
 
 
 def _answer(draw: random.Random) -> Answer:
-    kind = draw.choice(("json", "json", "chat", "chat", "messages", "gemini", "responses", "packed", "none", "other"))
+    kind = draw.choice(
+        ("json", "json", "chat", "chat", "messages", "gemini", "responses", "lines", "packed", "none", "other")
+    )
     tokens = (draw.randint(10, 5_000), draw.randint(10, 900))
     parts, headers = _MADE[kind](draw, *tokens), [("content-type", _TYPES.get(kind, "text/event-stream"))]
     if kind == "packed":
@@ -66,7 +68,13 @@ def _answer(draw: random.Random) -> Answer:
     )
 
 
-_TYPES = {"json": "application/json", "packed": "application/json", "none": "application/json", "other": "audio/mpeg"}
+_TYPES = {
+    "json": "application/json",
+    "packed": "application/json",
+    "none": "application/json",
+    "lines": "application/x-ndjson",
+    "other": "audio/mpeg",
+}
 
 
 def _told(kind: str, parts: list[tuple[bytes, bytes]], at: int, tokens: tuple[int, int]) -> tuple[int, int] | None:
@@ -74,10 +82,10 @@ def _told(kind: str, parts: list[tuple[bytes, bytes]], at: int, tokens: tuple[in
     length, found = 0, [0, 0]
     for sent, _ in parts:
         before, length = length, length + len(sent)
-        if kind == "json":
+        if kind in {"json", "lines"}:
             told = sent[: max(0, at - before)]
-            found[0] |= bool(re.search(rb'"prompt_tokens": %d[^\d]' % tokens[0], told))
-            found[1] |= bool(re.search(rb'"completion_tokens": %d[^\d]' % tokens[1], told))
+            found[0] |= bool(re.search(rb'"prompt_(?:tokens|eval_count)": %d[^\d]' % tokens[0], told))
+            found[1] |= bool(re.search(rb'"(?:completion_tokens|eval_count)": %d[^\d]' % tokens[1], told))
         elif at >= before + len(sent.rstrip(b"\r\n")) + 1:
             found[0] |= any(word in sent for word in (b'"prompt_tokens"', b'"input_tokens"', b'"promptTokenCount"'))
             found[1] |= any(
@@ -179,12 +187,27 @@ def _responses(draw: random.Random, prompt: int, completion: int) -> list[tuple[
     ]
 
 
+def _lines(draw: random.Random, prompt: int, completion: int) -> list[tuple[bytes, bytes]]:
+    counts = {"prompt_eval_count": prompt, "eval_count": completion}
+    pieces = [
+        {
+            "message": {"content": _words(draw), "eval_count": 99_999},
+            "done": False,
+            "eval_count": draw.choice(NO_COUNTS),
+        }
+        for _ in range(draw.randint(0, 4))
+    ]
+    last = {"done": True, **counts, "prompt_eval_duration": 99_999, "options": {"prompt_eval_count": 99_999}}
+    return [(line, line) for line in (json.dumps(each).encode() + b"\n" for each in (*pieces, last))]
+
+
 _MADE = {
     "json": _json,
     "chat": _chat,
     "messages": _messages,
     "gemini": _gemini,
     "responses": _responses,
+    "lines": _lines,
     "packed": _json,
     "none": _none,
     "other": _other,

@@ -8,21 +8,24 @@ METADATA = "offload.model"
 """The metadata with which the filter passes the name from the request to the response."""
 
 RESTORE = r"""
-local ANSWER = {
-  ["application/json"] = true,
-  ["application/json;charset=utf-8"] = true,
-  ["text/event-stream"] = true,
-  ["text/event-stream;charset=utf-8"] = true,
-}
+-- Events of Anthropic and of OpenAI's Responses have the answer within them.
+local INNER = {message = true, response = true}
 
--- A JSON text that is read piece by piece. `place` is where the next byte stands: between tokens, in a string, in a key of the
--- outermost object, or in the name that is left out.
-local function json_text(name)
-  return {name = name, depth = 0, object = false, is_key = false, place = "between", escaped = false, key = "", awaits = nil}
+-- A JSON text that is read piece by piece. `place` is where the next byte stands: between tokens, in a string, in a key that is looked
+-- at, or in the name that is left out. Keys are those of the outermost object and, if the text is an event, of the answer within it.
+local function json_text(name, is_event)
+  return {
+    name = name, is_event = is_event, depth = 0, object = false, inner = false, is_key = false, place = "between",
+    escaped = false, key = "", meant = nil, awaits = nil, opens = false,
+  }
 end
 
 local function grown(key, piece)
-  return #key + #piece <= 5 and key .. piece or "longer"
+  return #key + #piece <= 8 and key .. piece or "longer"
+end
+
+local function has_keys(text)
+  return (text.depth == 1 and text.object) or (text.depth == 2 and text.inner)
 end
 
 -- Between tokens: give where to go on, and whether the name begins there; nil if the piece ends.
@@ -35,8 +38,10 @@ local function token(text, piece, from)
       text.awaits = "value"
       return at + 1
     end
-    local begins = text.awaits == "value" and kind == 34
-    text.awaits = nil
+    local meant = text.awaits == "value" and text.meant
+    text.awaits, text.meant = nil, nil
+    text.opens = meant == "inner" and kind == 123
+    local begins = meant == "name" and kind == 34
     if begins then text.place = "name" end
     return begins and at + 1 or at, begins
   end
@@ -49,9 +54,10 @@ local function token(text, piece, from)
   elseif kind == 123 or kind == 91 then
     text.depth = text.depth + 1
     if text.depth == 1 then text.object = kind == 123 end
-    text.is_key = text.depth == 1 and text.object
+    if text.depth == 2 then text.inner, text.opens = text.opens, false end
+    text.is_key = has_keys(text)
   elseif kind == 44 then
-    text.is_key = text.depth == 1 and text.object
+    text.is_key = has_keys(text)
   else
     text.depth = math.max(text.depth - 1, 0)
     text.is_key = false
@@ -72,11 +78,14 @@ local function in_string(text, piece, from)
     text.escaped, text.key = true, "longer"
     return at + 1
   end
-  if text.place == "key" and text.key == "model" then text.awaits = "colon" end
+  if text.place == "key" then
+    text.meant = text.key == "model" and "name" or text.is_event and text.depth == 1 and INNER[text.key] and "inner" or nil
+    text.awaits = text.meant and "colon"
+  end
   return at + 1, true
 end
 
--- Give the piece with the name of the outermost object's `model` replaced.
+-- Give the piece with the name of each `model` that is looked at replaced.
 local function renewed(text, piece)
   local from, kept, pieces = 1, text.place ~= "name" and 1 or nil, {}
   while from <= #piece do
@@ -101,13 +110,45 @@ local function renewed(text, piece)
   return table.concat(pieces)
 end
 
--- A stream of events: each has a JSON text of its own, on one line or on several.
+-- A stream of JSON texts, each on a line of its own.
+local function lines(name)
+  return {name = name, json = json_text(name)}
+end
+
+local function renewed_lines(stream, piece)
+  local from, pieces = 1, {}
+  while from <= #piece do
+    local ending = find(piece, "\n", from, true)
+    pieces[#pieces + 1] = renewed(stream.json, sub(piece, from, (ending or #piece + 1) - 1))
+    if ending ~= nil then
+      stream.json = json_text(stream.name)
+      pieces[#pieces + 1] = "\n"
+    end
+    from = (ending or #piece) + 1
+  end
+  return table.concat(pieces)
+end
+
+-- A stream of events: each has a JSON text of its own, on one line or on several. `mark` is what the first line may still have of a
+-- byte order mark.
+local MARK = "\239\187\191"
 local function event_stream(name)
-  return {name = name, json = json_text(name), line = "begins", field = "", after_return = false}
+  return {name = name, json = json_text(name, true), mark = MARK, line = "begins", field = "", after_return = false}
+end
+
+-- Give whether this byte belongs to the mark. What only begins like it is no field.
+local function is_mark(stream, letter)
+  if letter == byte(stream.mark) then
+    stream.mark = sub(stream.mark, 2)
+    return true
+  end
+  if #stream.mark < #MARK then stream.line = "other" end
+  stream.mark = ""
+  return false
 end
 
 local function line_ends(stream, mark)
-  if stream.line == "begins" and stream.field == "" then stream.json = json_text(stream.name) end
+  if stream.line == "begins" and stream.field == "" then stream.json = json_text(stream.name, true) end
   stream.line, stream.field, stream.after_return = "begins", "", mark == 13
 end
 
@@ -124,7 +165,9 @@ local function renewed_events(stream, piece)
   local from, pieces = 1, {}
   while from <= #piece do
     local first = byte(piece, from)
-    if stream.after_return and first == 10 then
+    if stream.mark ~= "" and is_mark(stream, first) then
+      pieces[#pieces + 1], from = char(first), from + 1
+    elseif stream.after_return and first == 10 then
       stream.after_return = false
       pieces[#pieces + 1], from = "\n", from + 1
     elseif stream.line == "begins" and first ~= 10 and first ~= 13 then
@@ -145,16 +188,23 @@ local function renewed_events(stream, piece)
   return table.concat(pieces)
 end
 
+local ANSWER = {
+  ["application/json"] = {begin = json_text, renew = renewed},
+  ["text/event-stream"] = {begin = event_stream, renew = renewed_events},
+}
+for _, kind in ipairs({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}) do
+  ANSWER[kind] = {begin = lines, renew = renewed_lines}
+end
+
 function envoy_on_response(handle)
   local said = handle:streamInfo():dynamicMetadata():get("offload.model")
   local headers = handle:headers()
   if said == nil or headers:get("content-length") == "0" then return end
   local kind = string.gsub(string.lower(headers:get("content-type") or ""), '[ \t"]', "")
-  if not ANSWER[kind] or (headers:get("content-encoding") or "identity") ~= "identity" then return end
+  local answer = ANSWER[(string.gsub(kind, ";charset=utf%-8$", ""))]
+  if answer == nil or (headers:get("content-encoding") or "identity") ~= "identity" then return end
   headers:remove("content-length")
-  local events = sub(kind, 1, 4) == "text"
-  local state = events and event_stream(said["name"]) or json_text(said["name"])
-  local renew = events and renewed_events or renewed
+  local state, renew = answer.begin(said["name"]), answer.renew
   for chunk in handle:bodyChunks() do
     local piece = chunk:getBytes(0, chunk:length())
     local now = renew(state, piece)

@@ -12,14 +12,14 @@ COUNTED = ("read", "unread", "gone")
 READ = r"""
 local find, byte, sub = string.find, string.byte, string.sub
 local MOST_HELD = 4096
-local ANSWER = {
-  ["application/json"] = "json",
-  ["application/json;charset=utf-8"] = "json",
-  ["text/event-stream"] = "events",
-  ["text/event-stream;charset=utf-8"] = "events",
-}
+-- Lines of JSON, as Ollama streams them, are read like one text.
+local ANSWER = {["application/json"] = "json", ["application/x-ndjson"] = "json", ["text/event-stream"] = "events"}
 local USAGE = {usage = "usage", usageMetadata = "usage"}
-local OUTERMOST = {usage = "usage", usageMetadata = "usage", message = "within", response = "within", choices = "choices"}
+local OUTERMOST = {
+  usage = "usage", usageMetadata = "usage", message = "within", response = "within", choices = "choices",
+  prompt_eval_count = "input", eval_count = "output",
+}
+local COUNTS = {input = true, output = true, thoughts = true}
 local NUMBERS = {
   prompt_tokens = "input", input_tokens = "input", promptTokenCount = "input", inputTokens = "input",
   completion_tokens = "output", output_tokens = "output", candidatesTokenCount = "output", outputTokens = "output",
@@ -120,7 +120,7 @@ function PLACES.value(text, piece, from)
   if at == nil then return nil end
   local kind = byte(piece, at)
   local digit = kind >= 48 and kind <= 57
-  if digit and text.depth == text.usage then
+  if digit and COUNTS[text.meant] then
     text.place, text.digits, text.number, text.meant = "digits", "", text.meant, nil
     return at
   end
@@ -272,7 +272,8 @@ function envoy_on_response(handle)
   metadata:set("offload.usage", "answer", "unread")
   metadata:set("offload.usage", "input", 0)
   metadata:set("offload.usage", "output", 0)
-  local kind = ANSWER[(string.gsub(string.lower(headers:get("content-type") or ""), '[ \t"]', ""))]
+  local said = string.gsub(string.lower(headers:get("content-type") or ""), '[ \t"]', "")
+  local kind = ANSWER[(string.gsub(said, ";charset=utf%-8$", ""))]
   if not kind or (headers:get("content-encoding") or "identity") ~= "identity" then return end
   local drops = asked["drops"] == true and kind == "events"
   if drops then headers:remove("content-length") end
