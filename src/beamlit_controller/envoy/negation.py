@@ -8,7 +8,7 @@ def not_beginning(words: Iterable[str], *, letters: str = "") -> str:
     after: dict[str, list[str]] = {}
     for word in words:
         after.setdefault(word[0], []).append(word[1:])
-    others = f"{_other(after, letters)}{f'[{letters}]' if letters else '.'}*"
+    others = f"{_other(after, letters)}{_any_of(letters) if letters else '.'}*"
     longer = [first + not_beginning(rest, letters=letters) for first, rest in after.items() if "" not in rest]
     return f"(?:{'|'.join((others, *longer))})?"
 
@@ -26,9 +26,13 @@ def not_ending(words: Iterable[str]) -> str:
 def _other(than: Mapping[str, object], letters: str) -> str:
     """Match any other character; a `-` stands last, where it is no range."""
     if letters:
-        rest = "".join(letter if letter not in than else " " for letter in letters)
-        return f"[{''.join(run if len(run) < _SHORT else f'{run[0]}-{run[-1]}' for run in rest.split())}]"
+        return _any_of("".join(letter if letter not in than else " " for letter in letters))
     return f"[^{''.join(sorted(than, key='-'.__eq__))}]"
+
+
+def _any_of(runs: str) -> str:
+    """Match any of these letters; runs of successive ones are separated by blanks."""
+    return f"[{''.join(run if len(run) < _SHORT else f'{run[0]}-{run[-1]}' for run in runs.split())}]"
 
 
 _SHORT = 4
