@@ -76,11 +76,11 @@ TTFT = "histogram_quantile(0.95, sum by (le) (rate(vllm:time_to_first_token_seco
         "min(sglang:num_queue_reqs)",
         "avg(sum by (pod) (vllm:num_requests_waiting))",
         "max(sum by (instance) (vllm:num_requests_waiting))",
-        "quantile(0.9, queue)",
+        "quantile(0.9, vllm:num_requests_waiting)",
         "sum(rate(latency_sum[1m])) / sum(rate(latency_count[1m]))",
         "100 * sum(cpu_seconds) / sum(cpu_requests)",
         "sum(queue) > bool 10",
-        "scalar(avg(queue))",
+        "scalar(avg(vllm:num_requests_waiting))",
         "sum(max(vllm:num_requests_waiting))",
     ],
 )
@@ -106,6 +106,8 @@ def test_what_does_not_grow_with_the_replicas_is_not_to_be_divided_by_them(query
         # Several exporters report one queue, which all replicas share.
         'max(rabbitmq_queue_messages_ready{queue="llm"})',
         "max(kafka_consumergroup_lag)",
+        "avg(kafka_consumergroup_lag)",
+        "min(rabbitmq_queue_messages_ready)",
         "max(job:queue_length:sum)",
         'max(beamlit_demand_replicas{name="llama"})',
         "max(sum by (instance) (rabbitmq_queue_messages_ready))",

@@ -146,11 +146,11 @@ def _aggregated(parsed: AggregateExpr) -> Scope | None:
         return None
     if of is Scope.TOTAL and not (labels and labels & _REPLICA):
         return of if labels == frozenset() else None
-    return Scope.LEVEL if operator != "max" or _is_of_replicas(parsed) else None
+    return Scope.LEVEL if _is_of_replicas(parsed) else None
 
 
 def _is_of_replicas(parsed: Expr) -> bool:
-    """Return whether a maximum is that of the replicas, by its metrics' names.
+    """Return whether a level is that of the replicas, by its metrics' names.
 
     Others may only remove duplicates: several exporters report the length of one queue, which all replicas share.
     """
