@@ -30,6 +30,10 @@ def test_harmless_keys_pass(word: str, separator: str) -> None:
     assert not is_removed(f"x-{word}{separator}key")
 
 
+def test_what_keeps_the_caches_of_tenants_apart_at_a_provider_passes() -> None:
+    assert not is_removed("x-prompt-cache-isolation-key")
+
+
 @pytest.mark.parametrize("word", names.NO_KEYS)
 def test_other_words_that_end_like_keys_pass(word: str) -> None:
     assert not is_removed(f"x-{word}")

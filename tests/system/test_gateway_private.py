@@ -280,7 +280,9 @@ async def test_credentials_and_where_else_to_send_them_stay_whatever_they_are_ca
             "/v1/chat?mail=hush&client_ip=hush&x-forwarded-for=hush&remote_user=hush&SAMLart=hush&endUserRef=hush&x=1",
             "/v1/chat?x=1",
         ),
-        ("/v1/chat?callback_url=a&webhookUrl=b&endpoint=c&target=d&proxy=e&my_target_host=f&x=1", "/v1/chat?x=1"),
+        ("/v1/chat?callback_url=a&webhookUrl=b&endpoint=c&proxy=e&my_target_host=f&x=1", "/v1/chat?x=1"),
+        ("/v1/chat?target=http%3a%2f%2fa&backend=a.example&x=1", "/v1/chat?x=1"),
+        ("/v1/chat?target=de&backend=vllm", "/v1/chat?target=de&backend=vllm"),
         ("/v1/chat?someonesKey=hush&never-heard-of-key=hush&aUth=hush&hmac_sha256=hush&userClaims=hush", "/v1/chat"),
         (
             "/translate?api-version=3.0&from=en&to=de&cache_key=1&promptCacheKey=2&user_agent=u&tokens=3&author=4&ip4=5",

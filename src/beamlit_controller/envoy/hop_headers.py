@@ -20,7 +20,7 @@ local SECRET = {{"bearer", "token", "key", "auth", "jwt", "secret", "organizatio
 local function without(query)
   local kept = {{}}
   for mark, piece in string.gmatch("&" .. query, "([&;?])([^&;?]*)") do
-    if not is_removed(words_of(string.match(piece, "^[^=]*"))) then
+    if not is_removed(words_of(string.match(piece, "^[^=]*")), piece) then
       kept[#kept + 1] = mark .. piece
     end
   end

@@ -31,52 +31,70 @@ CHOICES = (
 ORDERS = (
     *("models", "fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "context_window_fallback_dict"),
     *("user_config", "model_list", "extra_body", "custom_llm_provider", "api_base", "base_url", "preset"),
-    *("provider", "providers", "route", "router", "routing", "agent", "agent_id", "assistant_id", "bot_id"),
+    *("providers", "route", "router", "routing", "agent", "agent_id", "assistant_id", "bot_id"),
 )
 """Keys by which proxies and aggregators use other models, or send the request elsewhere."""
 
-PARTS = ("model", "lora", "adapter", "fallback", "router_", "override")
-"""Parts of keys that do the same, whatever else is in them: `fallback_models`, `modelVersion`, `router_settings_override`."""
+PARTS = ("model", "%f[%a]lora", "adapter", "fallback", "router_", "override")
+"""Parts of keys that do the same, whatever else is in them: `fallback_models`, `modelVersion`, `router_settings_override`. Lua patterns."""
+
+HARMLESS = ("disable_fallbacks",)
+"""Keys with such a part that select nothing."""
+
+OF_PROVIDER = ("order", "only", "allow_fallbacks")
+"""Keys of an object `provider` that say who serves the model; others, such as `data_collection`, only say how."""
 
 CONTAINERS = ("tools", "session", "parameters", "plugins")
 """Keys whose value, or each object in its list, may select a model for a part of the work: the `model` of a tool that makes images."""
 
 RENAME = """local OTHERS, PARTS, CONTAINERS = {{{others}}}, {{{parts}}}, {{{containers}}}
+local HARMLESS, OF_PROVIDER = {{{harmless}}}, {{{of_provider}}}
 
--- An object within another may say anything of a model, but for these keys.
-local function selects(text, opening)
-  return walk(text, opening, STRICT, function(written)
+-- An object within another may say anything of a model, but for these keys; a null says nothing. The engine of a tool is no model.
+local function selects(text, opening, also)
+  return walk(text, opening, STRICT, function(written, after, last)
     local key = plain(written)
-    return key ~= nil and key ~= "model" and not OTHERS[key]
+    if key == nil then return false end
+    if key == "engine" or key ~= "model" and not OTHERS[key] and not also[key] then return true end
+    local at, final = value(text, after, last)
+    return at ~= nil and sub(text, at, final) == "null"
   end)
 end
 
--- Give whether there is an object that selects a model, or something that can't be read.
-local function has_model(text, after, last)
+-- Give whether there is an object that selects a model, or something that can't be read. `also` has further keys that do.
+local function has_model(text, after, last, also)
   local at, final = value(text, after, last)
   if at == nil then return true end
-  if byte(text, at) == 123 then return selects(text, at) == nil end
+  if byte(text, at) == 123 then return selects(text, at, also) == nil end
   if byte(text, at) ~= 91 then return false end
-  while true do
+  while work <= MOST_WORK do
     local _, before = find(text, "^[%s,]*", at + 1)
     local kind = byte(text, before + 1)
+    work = work + 4
     if kind == 123 then
-      at = selects(text, before + 1)
+      at = selects(text, before + 1, also)
     elseif kind == 34 then
       at = string_end(text, before + 2)
+    elseif before + 1 == final then
+      return false
     else
-      return before + 1 ~= final
+      _, at = find(text, "^[%w.+%-]+", before + 1)
     end
     if at == nil then return true end
   end
+  return true
 end
 
 local function is_other(key, text, after, last)
   if key == nil or OTHERS[key] then return true end
-  for _, part in ipairs(PARTS) do
-    if find(key, part, 1, true) then return true end
+  if key == "provider" then
+    local at = value(text, after, last)
+    return at == nil or byte(text, at) == 34 or has_model(text, after, last, OF_PROVIDER)
   end
-  return CONTAINERS[key] ~= nil and has_model(text, after, last)
+  for _, part in ipairs(PARTS) do
+    if find(key, part) then return not HARMLESS[key] end
+  end
+  return CONTAINERS[key] ~= nil and has_model(text, after, last, {{}})
 end
 
 -- Give the text with another name and what is known of the last one, which counts as parsers have it; or nil if it names
@@ -191,6 +209,8 @@ def filters(remote: RemoteBackend) -> list[Message]:
         "declined": DECLINED,
         "others": lua.keys(each for name in (*CHOICES, *ORDERS) for each in _spellings(name)),
         "parts": ", ".join(map(lua.text, PARTS)),
+        "harmless": lua.keys(each for name in HARMLESS for each in _spellings(name)),
+        "of_provider": lua.keys(each for name in OF_PROVIDER for each in _spellings(name)),
         "containers": lua.keys(CONTAINERS),
         "parameters": lua.keys(name.replace("_", "") for name in ("model", *CHOICES)),
     }

@@ -101,7 +101,20 @@ ONLY_QUERY = (
 # What may be in front of `key`, at the end of a name: all other keys are credentials. `sec-websocket-key` is part of the protocol.
 HARMLESS_KEYS = (
     *("affinity", "cache", "dedup", "dedupe", "deduplication", "field", "foreign", "group", "hash", "idempotency"),
-    *("index", "label", "lookup", "object", "partition", "primary", "routing", "row", "shard", "sort", "websocket"),
+    *(
+        "index",
+        "isolation",
+        "label",
+        "lookup",
+        "object",
+        "partition",
+        "primary",
+        "routing",
+        "row",
+        "shard",
+        "sort",
+        "websocket",
+    ),
 )
 # Words that are no keys.
 NO_KEYS = ("monkey", "turkey", "hotkey", "donkey", "whiskey", "hockey", "jockey")

@@ -6,6 +6,9 @@ from beamlit_controller.core.spec import RemoteBackend
 from beamlit_controller.envoy import lua
 from beamlit_controller.envoy import sensitive_names as names
 
+# What is no destination if it is a plain word.
+WORDS = ("backend", "target")
+
 # `forwards` is whether the client's own credentials pass.
 IS_REMOVED = """
 local function set(words, into)
@@ -23,7 +26,7 @@ local function pairs_of(first, second)
 end
 
 local REMOVED = set("{removed}", {{{own}}})
-local BEGINNINGS = set("{beginnings}")
+local PLACES, BEGINNINGS = set("{places}"), set("{beginnings}")
 local DESTINATIONS = set("{destination_ends}", pairs_of(set("{destination_of}"), set("{destination_as}")))
 local ANYWHERE, LAST, WHOLE = set("{anywhere}"), set("{last}"), set("{whole}")
 local PEOPLE = set("{people}", pairs_of(set("{people}"), set("{attributes}")))
@@ -76,9 +79,11 @@ local function is_key(name, last)
   return true
 end
 
-local function is_removed(words)
+local function is_removed(words, parameter)
   local name = table.concat(words)
-  if REMOVED[name] or begins(words) or ends(words, DESTINATIONS) then return true end
+  -- `target=de` is a language, `backend=vllm` a word: no address is without one of these.
+  if PLACES[name] and string.find(parameter, "=[^/:.%%]*$") then return false end
+  if REMOVED[name] or PLACES[name] or begins(words) or ends(words, DESTINATIONS) then return true end
   if FORWARDS then return false end
   local named = words[1] == "x" and string.sub(name, 2) or name
   -- The words of a name may be told apart by nothing at all.
@@ -100,7 +105,8 @@ def is_removed(remote: RemoteBackend) -> str:
     own = (*remote.query_to_remove, *(name for name, _ in remote.query_to_add))
     headers = (*names.OURS, *names.OF_PROXIES)
     listed = {
-        "removed": (*names.PRIVATE, *headers, *names.DESTINATION),
+        "removed": (*names.PRIVATE, *headers, *(name for name in names.DESTINATION if name not in WORDS)),
+        "places": WORDS,
         "beginnings": headers,
         "destination_of": names.DESTINATION_OF,
         "destination_as": names.DESTINATION_AS,
