@@ -7,12 +7,20 @@ from beamlit_controller.envoy.messages import Message, extension
 
 
 def filter_of(source: str, *, name: str = "envoy.filters.http.lua") -> Message:
-    """Return the HTTP filter that runs this program; if the program fails, the request passes unchanged."""
+    """Return the HTTP filter that runs this program; if the program fails, the request passes unchanged.
+
+    Its comments and indentation are left out: a model with many remotes has many copies, and a ConfigMap holds 1 MiB.
+    """
     return extension(
         name,
         "envoy.extensions.filters.http.lua.v3.Lua",
-        default_source_code={"inline_string": source.strip() + "\n"},
+        default_source_code={"inline_string": _compact(source)},
     )
+
+
+def _compact(source: str) -> str:
+    stripped = (line.strip() for line in source.splitlines())
+    return "".join(f"{line}\n" for line in stripped if line and not line.startswith("--"))
 
 
 def together(*programs: str) -> str:
