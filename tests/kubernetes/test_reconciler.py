@@ -160,23 +160,82 @@ async def test_a_label_that_a_webhook_overwrites_on_gateway_pods_is_named() -> N
 MANY_NAMES = {f"{number}{'é' * 1_000}": "x" for number in range(100)}
 
 
+async def served(given: World, seen: Seen) -> None:
+    given.start()
+    api_users.put(given.server, model())
+    await becomes(lambda: seen.ready)
+
+
+async def oversize(given: World, seen: Seen) -> None:
+    """Change the model's spec so that no ConfigMap holds its files."""
+    config = model()["spec"]["offloadingConfig"]
+    config["remoteBackend"]["modelNames"] = MANY_NAMES
+    api_users.merge(given.server, model(), {"spec": {"offloadingConfig": config}})
+    await becomes(lambda: seen.condition("Ready") == ("False", "SpecInvalid"))
+
+
 async def test_files_that_no_config_map_holds_are_the_condition_of_the_model_and_the_gateway_keeps_its_own() -> None:
     """The API server refused two megabytes every 30 s, with a message about neither the model nor its fields."""
     async with serving() as (given, _):
-        given.start()
-        api_users.put(given.server, model())
         seen = Seen(given.server)
-        await becomes(lambda: seen.ready)
+        await served(given, seen)
         before = given.server.find("v1", "ConfigMap", "models", "llama-gateway")
 
-        config = model()["spec"]["offloadingConfig"]
-        config["remoteBackend"]["modelNames"] = MANY_NAMES
-        api_users.merge(given.server, model(), {"spec": {"offloadingConfig": config}})
+        await oversize(given, seen)
 
-        await becomes(lambda: seen.condition("Ready") == ("False", "SpecInvalid"))
         assert "a ConfigMap holds 1,048,576: use fewer or shorter modelNames" in seen.message("Ready")
         assert given.server.find("v1", "ConfigMap", "models", "llama-gateway") == before
         assert gateway_pods(given.server)
+
+
+async def test_with_files_that_no_config_map_holds_a_failed_gateway_loses_its_service_as_soon_as_otherwise() -> None:
+    """The next pass was due after 300 s, whatever was to be done about the Service."""
+    async with serving() as (given, controllers):
+        seen = Seen(given.server)
+        await served(given, seen)
+        await oversize(given, seen)
+
+        controllers.is_ready = lambda pod: "-gateway-" not in pod["metadata"]["name"]
+        controllers.look()
+
+        await becomes(lambda: not seen.taken, within=12)
+        assert seen.condition("Ready") == ("False", "SpecInvalid")
+
+
+async def test_with_files_that_no_config_map_holds_a_service_is_taken_over_again_and_its_pods_are_followed() -> None:
+    """It was left alone, with ServiceTaken at True; an edited selector selected no pod at all."""
+    async with serving() as (given, _):
+        seen = Seen(given.server)
+        await served(given, seen)
+        await oversize(given, seen)
+
+        api_users.merge(given.server, service(), {"spec": {"selector": {"app": "llama"}}})
+        await becomes(lambda: seen.taken, within=5)
+        await becomes(lambda: seen.condition("ServiceTaken") == ("True", "ServiceTaken"))
+
+        api_users.merge(given.server, service(), {"spec": {"selector": {"app": "other"}}})
+        await becomes(lambda: seen.taken, within=5)
+        local = given.server.find("v1", "Service", "models", "llama-local")
+        assert local is not None
+        assert local["spec"]["selector"] == {"app": "other"}
+
+
+async def test_while_an_object_is_refused_a_failed_gateway_loses_its_service_as_soon_as_otherwise() -> None:
+    """It was restored with the next retry, up to half a minute later."""
+    async with serving() as (given, controllers):
+        seen = Seen(given.server)
+        await served(given, seen)
+        given.server.faults.refuse("apply", "*/configmaps/*", api_faults.forbidden())
+        config = model()["spec"]["offloadingConfig"]
+        config["remoteBackend"]["modelNames"] = {"llama": "x"}
+        api_users.merge(given.server, model(), {"spec": {"offloadingConfig": config}})
+        await becomes(lambda: seen.condition("Ready") == ("False", "APIRefused"))
+        await asyncio.sleep(600)
+
+        controllers.is_ready = lambda pod: "-gateway-" not in pod["metadata"]["name"]
+        controllers.look()
+
+        await becomes(lambda: not seen.taken, within=12)
 
 
 async def test_what_is_refused_is_tried_again_ever_more_rarely_while_rounds_go_on() -> None:

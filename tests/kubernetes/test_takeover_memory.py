@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.kubernetes import service_patches, services, takeover_memory
@@ -53,6 +55,15 @@ def test_a_gateway_that_is_down_is_down_since_it_was_first_seen_so() -> None:
 def test_a_gateway_is_down_at_the_very_beginning_of_the_clock_too() -> None:
     assert with_pods(TakeoverMemory(), HELD, DOWN, 0).unready_since == 0
     assert with_pods(with_pods(TakeoverMemory(), HELD, DOWN, 0), HELD, DOWN, 5).unready_since == 0
+
+
+def test_the_service_of_a_gateway_that_is_down_may_be_due_after_either_grace() -> None:
+    down = with_pods(TakeoverMemory(), HELD, DOWN, 100)
+
+    left = [takeover_memory.until_restore(down, now=now) for now in (100.5, 102.5, 110.5)]
+
+    assert left == [pytest.approx(1.7), pytest.approx(7.7), None]
+    assert takeover_memory.until_restore(TakeoverMemory(), now=100) is None
 
 
 def test_a_gateway_that_came_back_is_up_since_then_until_it_has_the_service_again() -> None:

@@ -29,7 +29,7 @@ from beamlit_controller.kubernetes.gateway_objects import CONFIG_ANNOTATION
 from beamlit_controller.kubernetes.observation import Observer
 from beamlit_controller.kubernetes.paths import PODS, SERVICES
 from beamlit_controller.kubernetes.plan import Plan
-from beamlit_controller.kubernetes.rendering import Rendered
+from beamlit_controller.kubernetes.rendering import ConfigTooLargeError, Rendered
 from beamlit_controller.kubernetes.snapshot import ServiceState, Snapshot
 from beamlit_controller.kubernetes.takeover import Action, TakeoverDecision
 from beamlit_controller.kubernetes.takeover_memory import TakeoverMemory
@@ -52,7 +52,7 @@ class ObjectRenderer(Protocol):
     """Renders a gateway's objects."""
 
     async def objects(self, snapshot: Snapshot, before: Rendered, spec: OffloadSpec, plan: Plan) -> GatewayObjects:
-        """Render the desired objects. Raises ApiError."""
+        """Render the desired objects. Raises ApiError and ConfigTooLargeError."""
         ...
 
 
@@ -83,7 +83,7 @@ class GatewayPass:
         self._observer = observer
 
     async def run(self, snapshot: Snapshot, state: WorkerState) -> float:
-        """Do what can be done now; return the seconds until the next pass. Raises ApiError, NameTakenError and ConfigTooLargeError."""
+        """Do what can be done now; return the seconds until the next pass. Raises ApiError and NameTakenError."""
         state.problem = None
         state.had_pods = await namespaces.had_pods(self._server, snapshot, before=state.had_pods)
         spec = snapshot.model.spec
@@ -202,13 +202,26 @@ class GatewayPass:
     # The gateway.
 
     async def _apply(self, snapshot: Snapshot, state: WorkerState, spec: OffloadSpec, plan: Plan) -> None:
-        """Apply all objects of the gateway."""
-        gateway = await self._rendering.objects(snapshot, state.rendered, spec, plan)
+        """Apply all objects of the gateway; if the new files are too large, none of those that go with the files."""
+        try:
+            gateway = await self._rendering.objects(snapshot, state.rendered, spec, plan)
+        except ConfigTooLargeError as error:
+            state.problem = Missing(Reason.SPEC_INVALID, str(error))
+            await self._follow_pods(snapshot, state, spec, plan)
+            return
         wanted = [*gateway.objects, *([gateway.client_service] if desired.has_client_service(spec, snapshot) else [])]
         for each in wanted:
             await state.applier.ensure(each, desired.find(snapshot, each.resource, each.name))
         await self._annotate_pods(snapshot, gateway.config)
         state.problem = state.rendered.progress.problem
+
+    async def _follow_pods(self, snapshot: Snapshot, state: WorkerState, spec: OffloadSpec, plan: Plan) -> None:
+        """Have the existing gateway find the pods that the Service's user selects now."""
+        seen = desired.find(snapshot, SERVICES, gateway_objects.local_name(spec.key))
+        if seen is not None:
+            owner = snapshot.stored.uid
+            local = gateway_objects.local_service(spec, owner, selector=plan.selector, port=plan.local_port)
+            await state.applier.ensure(local, seen)
 
     async def _annotate_pods(self, snapshot: Snapshot, config: str) -> None:
         """Annotate pods that have an older configuration, so that the kubelet updates their files immediately."""

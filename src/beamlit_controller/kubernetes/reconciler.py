@@ -21,10 +21,10 @@ from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.kubernetes import snapshot as snapshots
+from beamlit_controller.kubernetes import takeover_memory
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
 from beamlit_controller.kubernetes.applier import Applier, NameTakenError
 from beamlit_controller.kubernetes.reconcile import GatewayPass, WorkerState
-from beamlit_controller.kubernetes.rendering import ConfigTooLargeError
 from beamlit_controller.kubernetes.snapshot import GatewayState, Snapshot
 from beamlit_controller.kubernetes.status_writer import WrittenStatus
 from beamlit_controller.kubernetes.store import Store
@@ -156,12 +156,9 @@ class Reconciler:
             again = await self._gateway.run(snapshot, worker.state)
         except NameTakenError as error:
             worker.state.problem = Missing(Reason.NAME_TAKEN, str(error))
-            return NAME_TAKEN_RETRY
-        except ConfigTooLargeError as error:
-            worker.state.problem = Missing(Reason.SPEC_INVALID, str(error))
-            return LOOK_AGAIN
+            return _in_time(worker, NAME_TAKEN_RETRY)
         except ApiError as error:
-            return self._refused(snapshot.key, worker, error, before)
+            return _in_time(worker, self._refused(snapshot.key, worker, error, before))
         except Exception as error:  # noqa: BLE001 - it becomes the model's condition
             worker.state.problem = Missing(Reason.INTERNAL_ERROR, f"unexpected: {error!r}"[:SHOWN])
             self._unexpected(snapshot.key, error, known=worker.state.problem == before)
@@ -204,6 +201,12 @@ class Reconciler:
         """Count an unexpected error, and log its traceback once."""
         self.failures[Reason.INTERNAL_ERROR.value] += 1
         log.error("reconciling failed", model=str(key), error=repr(error)[:SHOWN], exc_info=None if known else error)
+
+
+def _in_time(worker: Worker, retry: float) -> float:
+    """Return the seconds until a retry, but not later than a failed gateway's Service has to be restored."""
+    left = takeover_memory.until_restore(worker.state.takeover, now=asyncio.get_running_loop().time())
+    return retry if left is None else min(retry, left)
 
 
 def _backoff(failures: int) -> float:

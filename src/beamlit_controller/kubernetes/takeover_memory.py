@@ -6,6 +6,7 @@ starts without memory: it measures durations anew, and only the Service's annota
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final
 
 from beamlit_controller.core.reason import Reason
@@ -21,6 +22,9 @@ UNREADABLE: Final = 60.0
 BLAMED: Final = 120.0
 """If metrics become unreadable within `BLAMED` seconds after a takeover, and rounds still can't read any `UNREADABLE` seconds later,
 the takeover is blamed."""
+
+OVER: Final = timedelta(milliseconds=200)
+"""How long after a grace period it has certainly ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,15 @@ def with_pods(
     elif ready and down is not None:
         down, up = None, now
     return replace(memory, unready_since=down, ready_since=None if held else up)
+
+
+def until_restore(memory: TakeoverMemory, *, now: float) -> float | None:
+    """Return the seconds until the Service of a gateway that is down may have to be restored; None if it isn't to come."""
+    if memory.unready_since is None:
+        return None
+    graces = (takeover.NO_PODS_GRACE, takeover.UNREADY_GRACE)
+    left = (memory.unready_since + (grace + OVER).total_seconds() - now for grace in graces)
+    return next((each for each in left if each > 0), None)
 
 
 def with_metrics(memory: TakeoverMemory, *, read: LastRead | None, generation: int) -> TakeoverMemory:
