@@ -57,7 +57,14 @@ WRITERS: dict[str, Writer] = {
 @asynccontextmanager
 async def taken_over() -> AsyncIterator[tuple[World, Seen]]:
     """Provide a model whose Service is taken over."""
-    async with world() as given, Controllers(given.server).running():
+    async with controlled() as (given, seen, _):
+        yield given, seen
+
+
+@asynccontextmanager
+async def controlled() -> AsyncIterator[tuple[World, Seen, Controllers]]:
+    """Provide the same with the cluster's own controllers."""
+    async with world() as given, Controllers(given.server).running() as controllers:
         served = workload()
         served["spec"]["template"]["metadata"]["labels"] |= USERS
         api_users.put(given.server, served)
@@ -66,13 +73,17 @@ async def taken_over() -> AsyncIterator[tuple[World, Seen]]:
         api_users.put(given.server, model())
         seen = Seen(given.server)
         await eventually(lambda: seen.ready, within=120, every=0.1)
-        yield given, seen
+        yield given, seen, controllers
 
 
 def is_written(seen: Seen) -> bool:
     """Return whether the Service is as the controller writes it."""
+    return seen.taken and service_patches.TAKEN_BY in annotations(seen)
+
+
+def annotations(seen: Seen) -> Json:
     found = seen.server.find("v1", "Service", "models", "llama") or {}
-    return seen.taken and service_patches.TAKEN_BY in (found["metadata"].get("annotations") or {})
+    return found["metadata"].get("annotations") or {}
 
 
 async def insists(seen: Seen, write: Writer, *, minutes: int = MINUTES) -> int:
@@ -182,3 +193,19 @@ async def test_a_service_that_is_deleted_and_created_again_is_nobodys_revert() -
             await asyncio.sleep(5)
             api_users.client_apply(given.server, users_service())
             await eventually(lambda: seen.ready and is_written(seen), within=120, every=0.1)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_restoration_whose_answer_is_lost_is_nobodys_revert(*, at_once: bool) -> None:
+    """The controller found the Service as it had itself written it, without annotations, and counted it as replaced."""
+    async with controlled() as (given, seen, controllers):
+        for _ in range(4):
+            given.server.faults.lose("merge", "*/services/llama", times=1, at_once=at_once)
+            controllers.is_ready = lambda pod: "-gateway-" not in pod["metadata"]["name"]
+            controllers.look()
+            await eventually(lambda: not seen.taken, within=60, every=0.1)
+
+            controllers.is_ready = lambda _: True
+            controllers.look()
+            await eventually(lambda: seen.ready, within=120, every=0.1)
+            assert service_patches.REVERTED not in annotations(seen)

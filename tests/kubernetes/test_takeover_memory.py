@@ -1,6 +1,7 @@
 """What a worker remembers of its Service: for how long the gateway has been down, and whether taking it over did harm."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -8,6 +9,7 @@ from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.kubernetes import service_patches, services, takeover_memory
 from beamlit_controller.kubernetes.managed_objects import GatewayPod
+from beamlit_controller.kubernetes.reverts import LastWrite, Reverts
 from beamlit_controller.kubernetes.services import Service
 from beamlit_controller.kubernetes.takeover_memory import LastRead, TakeoverMemory
 
@@ -127,6 +129,14 @@ def test_what_was_written_counts_only_for_the_same_service_and_generation() -> N
     assert last.replaced == (("app", "llama"),)
     assert takeover_memory.last_write(memory, HELD, generation=2) is None
     assert takeover_memory.last_write(memory, replace(HELD, uid="s2"), generation=1) is None
+
+
+def test_before_a_restoration_is_sent_no_selector_counts_as_replaced_and_reverts_are_remembered() -> None:
+    seen = Reverts(times=(datetime(2026, 6, 1, tzinfo=UTC),), annotations_lost=True)
+    memory = TakeoverMemory(last_write=LastWrite("s1", 1, HELD.selector, seen))
+
+    assert takeover_memory.writing(memory).last_write == LastWrite("s1", 1, (), seen)
+    assert takeover_memory.writing(TakeoverMemory()) == TakeoverMemory()
 
 
 def test_a_last_pod_that_leaves_is_remembered_until_it_is_gone() -> None:

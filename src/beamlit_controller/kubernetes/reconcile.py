@@ -140,6 +140,7 @@ class GatewayPass:
     async def _restore(self, snapshot: Snapshot, state: WorkerState, decision: TakeoverDecision) -> None:
         if snapshot.service is None:
             return
+        state.takeover = takeover_memory.writing(state.takeover)
         try:
             version = await service_switch.restore(self._server, snapshot.service, reverted=decision.reverted)
         except ApiError as error:

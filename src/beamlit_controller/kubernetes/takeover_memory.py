@@ -115,6 +115,16 @@ def restored(memory: TakeoverMemory, *, version: int) -> TakeoverMemory:
     return replace(memory, written_version=version, taken_at=None)
 
 
+def writing(memory: TakeoverMemory) -> TakeoverMemory:
+    """Record that a Service is about to be restored.
+
+    Whatever becomes of the write, a Service that is not taken over afterwards must not count as reverted by others. A
+    revert that is missed costs one more write; one that is wrongly counted takes the Service away.
+    """
+    last = memory.last_write
+    return memory if last is None else replace(memory, last_write=replace(last, replaced=()))
+
+
 def wrote(
     memory: TakeoverMemory, service: Service, *, generation: int, replaced: SelectorLabels = ()
 ) -> TakeoverMemory:
