@@ -31,13 +31,15 @@ CLUSTERS = [("IPv4",), ("IPv6",), BOTH, BOTH[::-1]]
 
 
 @asynccontextmanager
-async def serving(families: tuple[str, ...], ip: Json) -> AsyncIterator[tuple[World, Controllers]]:
+async def serving(
+    families: tuple[str, ...], ip: Json, *, replicas: int = 2
+) -> AsyncIterator[tuple[World, Controllers]]:
     """Provide a cluster with these families, and one workload behind a Service with these fields."""
     server = FakeApiServer("models", "system", families=families)
     async with world(server) as given, Controllers(server).running() as controllers:
         users = service()
         users["spec"] |= ip
-        for each in (workload(), users):
+        for each in (workload(replicas=replicas), users):
             api_users.put(server, each)
         given.start()
         yield given, controllers
@@ -102,10 +104,12 @@ async def test_a_gateway_listens_on_every_family_that_its_pods_have(families: tu
         assert stats["address"]["socket_address"]["address"] == ("::" if "IPv6" in families else "0.0.0.0")
 
 
-async def test_a_gateway_asked_for_in_a_cluster_with_two_families_is_started_once() -> None:
-    async with serving(BOTH, {}) as (given, _):
-        await asyncio.sleep(5)
-        api_users.put(given.server, model())
+@pytest.mark.parametrize("mode", ["Takeover", "Service"])
+@pytest.mark.parametrize("replicas", [0, 2])
+async def test_a_gateway_asked_for_in_a_cluster_with_two_families_is_started_once(replicas: int, mode: str) -> None:
+    """Before a pod of the model had its addresses, the gateway was started without IPv6, and then once more."""
+    async with serving(BOTH, {"ipFamilies": ["IPv4"]}, replicas=replicas) as (given, _):
+        api_users.put(given.server, model(routing={"mode": mode}))
         await eventually(lambda: Seen(given.server).ready, within=120, every=0.1)
 
         snapshot = given.replicas[0].parts.store.snapshot(ModelKey("models", "llama"))
@@ -115,6 +119,22 @@ async def test_a_gateway_asked_for_in_a_cluster_with_two_families_is_started_onc
         assert snapshot.plan.ipv6
         assert len({pod["metadata"]["labels"]["pod-template-hash"] for pod in gateway_pods(given.server)}) == 1
         assert not [each for each in given.server.log if each.asked.verb == "delete" and "/pods/" in each.asked.path]
+
+
+async def test_a_gateway_that_lost_all_pods_of_a_model_without_any_is_started_as_it_was() -> None:
+    """Without any pod, IPv6 was unknown: the new pods were started without it, and then once more."""
+    async with serving(BOTH, {"ipFamilies": ["IPv4"]}, replicas=0) as (given, _):
+        api_users.put(given.server, model())
+        seen = Seen(given.server)
+        await eventually(lambda: seen.ready, within=120, every=0.1)
+        began = asyncio.get_running_loop().time()
+
+        for pod in gateway_pods(given.server):
+            api_users.delete(given.server, pod)
+        await asyncio.sleep(60)
+
+        written = [each.asked.path for each in given.server.writes(since=began) if each.asked.client == "one"]
+        assert not [path for path in written if "/deployments/" in path or "/configmaps/" in path]
 
 
 async def test_slices_that_users_write_are_compared_by_address_however_it_is_spelled() -> None:

@@ -26,7 +26,7 @@ METADATA_ONLY = frozenset({CONFIG_MAPS})
 class ManagedObject:
     """A gateway object. `digest` identifies its content, without status and server-set metadata.
 
-    `ready`, `updated` and `trouble` are set for Deployments, `selector` for Services.
+    `ready`, `updated` and `trouble` are set for Deployments, `selector` and `families` (`ipFamilies`) for Services.
     """
 
     key: ModelKey
@@ -39,6 +39,7 @@ class ManagedObject:
     ready: int = 0
     updated: int = 0
     selector: SelectorLabels = ()
+    families: tuple[str, ...] = ()
     trouble: Trouble | None = None
 
 
@@ -86,6 +87,7 @@ def parse(resource: Resource) -> Callable[[Json], ManagedObject]:
             ready=fields.whole(status.get("readyReplicas")),
             updated=fields.whole(status.get("updatedReplicas")),
             selector=_selector(content) if resource is SERVICES else (),
+            families=_families(content) if resource is SERVICES else (),
             trouble=gateway_trouble.of_deployment(status) if resource is DEPLOYMENTS else None,
         )
 
@@ -131,6 +133,10 @@ def _ports(spec: Json) -> tuple[tuple[str, int], ...]:
 
 def _selector(content: Json) -> SelectorLabels:
     return fields.pairs(fields.mapping(content.get("spec")).get("selector"))
+
+
+def _families(content: Json) -> tuple[str, ...]:
+    return tuple(fields.texts(fields.mapping(content.get("spec")).get("ipFamilies")))
 
 
 def owner(content: Json) -> str:

@@ -203,26 +203,24 @@ class GatewayPass:
     # The gateway.
 
     async def _apply(self, snapshot: Snapshot, state: WorkerState, spec: OffloadSpec, plan: Plan) -> None:
-        """Apply all objects of the gateway; if the new files are too large, none of those that go with the files."""
+        """Apply all objects of the gateway; if the new files are too large, only NAME-local, which tells it the pods."""
+        seen = desired.find(snapshot, SERVICES, gateway_objects.local_name(spec.key))
+        owner = snapshot.stored.uid
+        local = gateway_objects.local_service(spec, owner, selector=plan.selector, port=plan.local_port)
+        await state.applier.ensure(local, seen)
+        if seen is None:
+            # The plan depends on the IP families that it gets; its event triggers another pass.
+            return
         try:
             gateway = await self._rendering.objects(snapshot, state.rendered, spec, plan)
         except ConfigTooLargeError as error:
             state.problem = Missing(Reason.SPEC_INVALID, str(error))
-            await self._follow_pods(snapshot, state, spec, plan)
             return
         wanted = [*gateway.objects, *([gateway.client_service] if desired.has_client_service(spec, snapshot) else [])]
         for each in wanted:
             await state.applier.ensure(each, desired.find(snapshot, each.resource, each.name))
         await self._annotate_pods(snapshot, gateway.config)
         state.problem = state.rendered.progress.problem
-
-    async def _follow_pods(self, snapshot: Snapshot, state: WorkerState, spec: OffloadSpec, plan: Plan) -> None:
-        """Have the existing gateway find the pods that the Service's user selects now."""
-        seen = desired.find(snapshot, SERVICES, gateway_objects.local_name(spec.key))
-        if seen is not None:
-            owner = snapshot.stored.uid
-            local = gateway_objects.local_service(spec, owner, selector=plan.selector, port=plan.local_port)
-            await state.applier.ensure(local, seen)
 
     async def _annotate_pods(self, snapshot: Snapshot, config: str) -> None:
         """Annotate pods that have an older configuration, so that the kubelet updates their files immediately."""

@@ -29,6 +29,7 @@ from beamlit_controller.kubernetes.autoscalers import Autoscalers
 from beamlit_controller.kubernetes.index import Index
 from beamlit_controller.kubernetes.managed_objects import ManagedObjects
 from beamlit_controller.kubernetes.models import KnownModel, LastGoodSpec, Models, Read, Specs, Stored
+from beamlit_controller.kubernetes.pod_addresses import IPV6
 from beamlit_controller.kubernetes.pods import KnownPod, Pods
 from beamlit_controller.kubernetes.services import Service, Services
 from beamlit_controller.kubernetes.snapshot import ConflictingModel, Snapshot
@@ -235,8 +236,13 @@ class Store:
         )
 
     def _have_ipv6(self, common: Snapshot, service: Service | None) -> bool:
-        """Return whether pods of the gateway or, before there are any, of the model have an IPv6 address."""
-        if any(pod_addresses.family(ip) == pod_addresses.IPV6 for pod in common.pods for ip in pod.ips):
+        """Return whether pods get IPv6 addresses: from the gateway's own Services, which have every family of the cluster.
+
+        In a cluster that got IPv6 after them, from the pods of the gateway or, before there are any, of the model.
+        """
+        if any(IPV6 in each.families for each in common.objects if each.owner == common.stored.uid):
+            return True
+        if any(pod_addresses.family(ip) == IPV6 for pod in common.pods for ip in pod.ips):
             return True
         if service is None or not service.selector:
             return False
