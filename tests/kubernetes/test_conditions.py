@@ -13,8 +13,9 @@ from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.shortfall import Shortfall
 from beamlit_controller.core.signals import LocalHealth, Missing
 from beamlit_controller.core.spec import Rejected, RemoteBackend, Scheme
-from beamlit_controller.kubernetes import conditions, metav1, models
+from beamlit_controller.kubernetes import conditions, events, fields, metav1, models
 from beamlit_controller.kubernetes.conditions import ModelState
+from beamlit_controller.kubernetes.gateway_trouble import Trouble
 from beamlit_controller.kubernetes.models import KnownModel
 from beamlit_controller.kubernetes.snapshot import GatewayState, ServiceState
 
@@ -86,6 +87,23 @@ def test_a_gateway_without_a_ready_pod_is_starting() -> None:
 
     assert of("GatewayReady", given)["reason"] == "GatewayStarting"
     assert of("Ready", given)["status"] == "False"
+
+
+def test_a_gateway_that_fails_stays_failing_until_nothing_is_wrong_with_it() -> None:
+    """With each new trouble of replaced or restarted pods it was starting again for a minute, and then warned again."""
+    trouble = Trouble("pod one: container envoy: CrashLoopBackOff", fields.time(NOW))
+    crashing = known(gateway=GatewayState(desired_replicas=2, trouble=trouble))
+
+    failing = status(crashing, now=LATER)
+    again = status(
+        known(gateway=replace(crashing.gateway, trouble=replace(trouble, since=fields.time(LATER)))), failing, LATER
+    )
+    starting = status(known(gateway=replace(crashing.gateway, trouble=None)), again, LATER)
+
+    for kind in ("GatewayReady", "Ready"):
+        reasons = [of(kind, each)["reason"] for each in (status(crashing), failing, again, starting)]
+        assert reasons == ["GatewayStarting", "GatewayFailing", "GatewayFailing", "GatewayStarting"]
+    assert not list(events.between(failing, again))
 
 
 def test_without_a_remote_it_says_what_to_write() -> None:

@@ -51,7 +51,7 @@ def status_of(known: ModelState, before: Mapping[str, Any], now: str) -> Json:
     decided = _decided(known, before, now)
     given = [
         *decided.pop("conditions", ()),
-        *(metav1.written(each, known.model.generation) for each in _conditions(known, fields.time(now))),
+        *(metav1.written(each, known.model.generation) for each in _conditions(known, before, fields.time(now))),
     ]
     return {
         **decided,
@@ -132,13 +132,20 @@ def _offloads_nothing(known: ModelState, why: Missing, before: Mapping[str, Any]
 # The conditions.
 
 
-def _conditions(known: ModelState, now: datetime | None) -> Iterator[Condition]:
-    yield from (_of_lasting_trouble(each, known.gateway.trouble, now) for each in _present(known))
+def _conditions(known: ModelState, before: Mapping[str, Any], now: datetime | None) -> Iterator[Condition]:
+    failing = {each["type"] for each in before.get("conditions") or () if each.get("reason") == Reason.GATEWAY_FAILING}
+    for each in _present(known):
+        yield _of_lasting_trouble(each, known.gateway.trouble, now, was_failing=each.type in failing)
 
 
-def _of_lasting_trouble(condition: Condition, trouble: Trouble | None, now: datetime | None) -> Condition:
-    """Return a condition whose reason is no longer that the gateway is starting, if its trouble lasts."""
-    if condition.reason is not Reason.GATEWAY_STARTING or trouble is None or not trouble.lasts(now):
+def _of_lasting_trouble(
+    condition: Condition, trouble: Trouble | None, now: datetime | None, *, was_failing: bool
+) -> Condition:
+    """Return a condition whose reason is no longer that the gateway is starting, if its trouble lasts.
+
+    A pod that crashes again and again is in a new trouble after each start, so the reason stays until it is in none.
+    """
+    if condition.reason is not Reason.GATEWAY_STARTING or trouble is None or not (was_failing or trouble.lasts(now)):
         return condition
     return replace(condition, reason=Reason.GATEWAY_FAILING)
 
