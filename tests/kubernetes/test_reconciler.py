@@ -220,8 +220,8 @@ async def test_with_files_that_no_config_map_holds_a_service_is_taken_over_again
         assert local["spec"]["selector"] == {"app": "other"}
 
 
-async def test_while_an_object_is_refused_a_failed_gateway_loses_its_service_as_soon_as_otherwise() -> None:
-    """It was restored with the next retry, up to half a minute later."""
+async def test_while_an_object_is_refused_a_service_is_taken_over_again_and_restored_as_soon_as_otherwise() -> None:
+    """It was restored with the next retry, up to half a minute later, and never taken over again."""
     async with serving() as (given, controllers):
         seen = Seen(given.server)
         await served(given, seen)
@@ -230,6 +230,8 @@ async def test_while_an_object_is_refused_a_failed_gateway_loses_its_service_as_
         config["remoteBackend"]["modelNames"] = {"llama": "x"}
         api_users.merge(given.server, model(), {"spec": {"offloadingConfig": config}})
         await becomes(lambda: seen.condition("Ready") == ("False", "APIRefused"))
+        api_users.merge(given.server, service(), {"spec": {"selector": {"app": "llama"}}})
+        await becomes(lambda: seen.taken, within=5)
         await asyncio.sleep(600)
 
         controllers.is_ready = lambda pod: "-gateway-" not in pod["metadata"]["name"]

@@ -23,7 +23,7 @@ from beamlit_controller.kubernetes import (
 )
 from beamlit_controller.kubernetes import snapshot as snapshots
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
-from beamlit_controller.kubernetes.applier import Applier
+from beamlit_controller.kubernetes.applier import Applier, NameTakenError
 from beamlit_controller.kubernetes.desired import GatewayObjects
 from beamlit_controller.kubernetes.gateway_objects import CONFIG_ANNOTATION
 from beamlit_controller.kubernetes.observation import Observer
@@ -102,13 +102,15 @@ class GatewayPass:
             # Existing objects stay as they are: a Service that was deleted by mistake will come back.
             state.problem = snapshot.plan
             return await self._confirm(snapshot, state, spec, decision)
-        await self._apply(snapshot, state, spec, snapshot.plan)
+        failure = await self._apply(snapshot, state, spec, snapshot.plan)
         if decision is not None and decision.action is Action.TAKE_OVER:
             await self._take_over(snapshot, state, decision)
         elif decision is not None and not decision.taken:
             await service_switch.remove_finalizer(self._server, snapshot.stored)
-        again = state.rendered.progress.again
-        return min(await self._confirm(snapshot, state, spec, decision), again or LOOK_AGAIN)
+        again = min(await self._confirm(snapshot, state, spec, decision), state.rendered.progress.again or LOOK_AGAIN)
+        if failure is not None:
+            raise failure
+        return again
 
     async def _without_spec(self, snapshot: Snapshot, state: WorkerState) -> float:
         """Clean up a deleted model that never had a valid spec; leave one that is not deleted alone."""
@@ -202,20 +204,24 @@ class GatewayPass:
 
     # The gateway.
 
-    async def _apply(self, snapshot: Snapshot, state: WorkerState, spec: OffloadSpec, plan: Plan) -> None:
-        """Apply all objects of the gateway; if the new files are too large, only NAME-local, which tells it the pods."""
+    async def _apply(self, snapshot: Snapshot, state: WorkerState, spec: OffloadSpec, plan: Plan) -> Exception | None:
+        """Apply all objects of the gateway. Return the error of any but NAME-local: the existing gateway can still serve."""
         seen = desired.find(snapshot, SERVICES, gateway_objects.local_name(spec.key))
-        owner = snapshot.stored.uid
-        local = gateway_objects.local_service(spec, owner, selector=plan.selector, port=plan.local_port)
+        local = gateway_objects.local_service(spec, snapshot.stored.uid, selector=plan.selector, port=plan.local_port)
         await state.applier.ensure(local, seen)
         if seen is None:
             # The plan depends on the IP families that it gets; its event triggers another pass.
-            return
+            return None
         try:
-            gateway = await self._rendering.objects(snapshot, state.rendered, spec, plan)
+            await self._apply_rendered(snapshot, state, spec, plan)
         except ConfigTooLargeError as error:
             state.problem = Missing(Reason.SPEC_INVALID, str(error))
-            return
+        except (ApiError, NameTakenError) as error:
+            return error
+        return None
+
+    async def _apply_rendered(self, snapshot: Snapshot, state: WorkerState, spec: OffloadSpec, plan: Plan) -> None:
+        gateway = await self._rendering.objects(snapshot, state.rendered, spec, plan)
         wanted = [*gateway.objects, *([gateway.client_service] if desired.has_client_service(spec, snapshot) else [])]
         for each in wanted:
             await state.applier.ensure(each, desired.find(snapshot, each.resource, each.name))
