@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from beamlit_controller.api.models_view import ChangeView, ModelsView
+from beamlit_controller.api.models_view import ModelsView
 from beamlit_controller.api.problems import Problem
 from beamlit_controller.controller.ports import Clock
 from beamlit_controller.core import cycle
@@ -149,19 +149,6 @@ def test_changes_of_the_percentage_are_kept_newest_first(clock: Settable) -> Non
         (0, 50, "MetricAboveTarget", "2026-06-01T12:00:01Z"),
     ]
     assert model["lastChange"] == model["changes"][0]
-
-
-@pytest.mark.parametrize(
-    ("limits", "text"),
-    [((False, False), "0 → 100 %"), ((False, True), "0 → at most 100 %"), ((True, False), "at most 0 → 100 %")],
-)
-def test_a_change_in_words_tells_which_percentages_are_limits(limits: tuple[bool, bool], text: str) -> None:
-    before, after = limits
-    change = ChangeView(
-        at=NOW, previous=0, percentage=100, reason="", message="", previous_at_most=before, at_most=after
-    )
-
-    assert change.shares == text
 
 
 def test_a_model_that_never_changed_has_no_last_change(clock: Settable) -> None:

@@ -107,12 +107,6 @@ class ChangeView(View):
     at_most: bool = False
     previous_at_most: bool = False
 
-    @property
-    def shares(self) -> str:
-        """Return both percentages in words."""
-        before, now = ("at most " if each else "" for each in (self.previous_at_most, self.at_most))
-        return f"{before}{self.previous} → {now}{self.percentage} %"
-
 
 class FailureView(View):
     """A round that ended in an unexpected error."""

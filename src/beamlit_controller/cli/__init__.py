@@ -7,5 +7,5 @@ May import: everything below it. Packages that are slow to import are imported b
 
 - `inputs`: reads files, and ends with one line that says what is wrong; `output`: prints
 - `scaffold`: what `init` writes
-- `explain_screen`: the screen of `explain`; `top_table`: the table of `top`
+- `explain_screen`: the screen of `explain`; `top_table`: the table of `top`; `changes`: a change in words
 """

@@ -21,7 +21,7 @@ from beamlit_controller.api.models_view import (
     TriggerView,
     WaitingView,
 )
-from beamlit_controller.cli import top_table
+from beamlit_controller.cli import changes, top_table
 from beamlit_controller.core import printable
 from beamlit_controller.core.reason import Reason
 
@@ -201,7 +201,7 @@ def _changes(model: ModelView, now: datetime) -> Iterator[RenderableType]:
         table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for change in model.changes:
-        share = Text(change.shares, "yellow" if change.percentage else "green")
+        share = Text(changes.shares(change), "yellow" if change.percentage else "green")
         why = _line((change.reason, "bold"), f": {printable.short(change.message, LONGEST)}")
         table.add_row(Text(f"  {_time(change.at, now)}"), Text(_ago(change.at, now), "dim"), share, why)
     yield table

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from beamlit_controller.api.models_view import ChangeView, WaitingView
-from beamlit_controller.cli import explain
+from beamlit_controller.cli import changes, explain
 from beamlit_controller.cli.explain import Failed
 from beamlit_controller.core import printable
 
@@ -56,6 +56,6 @@ def _table(changes: tuple[ChangeView, ...]) -> Table:
 
 def _cells(change: ChangeView) -> Iterator[Text]:
     yield Text(f"{change.at:%Y-%m-%d %H:%M:%SZ}")
-    yield Text(change.shares, "yellow" if change.percentage else "green")
+    yield Text(changes.shares(change), "yellow" if change.percentage else "green")
     yield Text(printable.line(change.reason), "bold")
     yield Text(printable.line(change.message))

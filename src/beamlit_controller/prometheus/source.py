@@ -284,11 +284,7 @@ class _Transports:
         self._present = self._former = None
 
 
-_HEADERS = (
-    ("accept", "application/json"),
-    response_body.PLAIN,
-    ("user-agent", "beamlit-controller"),
-)
+_HEADERS = (("accept", "application/json"), response_body.PLAIN, ("user-agent", "beamlit-controller"))
 _UNSUPPORTED = Missing(Reason.UNSUPPORTED_METRIC, "only External metrics are read from Prometheus")
 _FORM = "application/x-www-form-urlencoded"
 _LONGEST_IN_URL = 2048
