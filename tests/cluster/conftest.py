@@ -1,6 +1,6 @@
 """What the tests of the controller share."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -47,3 +47,15 @@ def remote(node: Node) -> Iterator[str]:
     """Provide a remote beside the cluster."""
     with node.model_beside("remote", port=REMOTE_PORT) as address:
         yield address
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add to the report of a failure what was there, because it is gone when somebody reads that."""
+    report = yield
+    user = getattr(item, "funcargs", {}).get("user")
+    if call.when == "call" and report.failed and isinstance(user, ModelUser):
+        report.sections.append(("objects of the user, and what the controller logged", user.account()))
+    return report

@@ -11,6 +11,7 @@ from kube.node import Node
 
 CHART = Path(__file__).resolve().parents[2] / "chart"
 NAME, NAMESPACE = "beamlit-controller", "beamlit-system"
+PODS = "app.kubernetes.io/name=beamlit-controller"
 INSTALL_SECONDS = 300
 PROMETHEUS = {"address": "my-local-prom:9090", "staleAfterSeconds": 15}
 """Of samples that may be 90 s old, as is usual, nobody knows for so long whether they are from before a change."""
@@ -35,7 +36,5 @@ def uninstall(node: Node) -> None:
 
 def said(node: Node) -> str:
     """Return what the controller's pods have logged."""
-    listed = node.client.kubectl(
-        "logs", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=beamlit-controller", "--prefix", "--tail=60"
-    )
+    listed = node.client.kubectl("logs", "-n", NAMESPACE, "-l", PODS, "--prefix", "--tail=60")
     return f"\n{listed}"

@@ -2,15 +2,20 @@
 
 import asyncio
 import json
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
+from urllib.parse import quote
 
+from beamlit_controller.envoy.config_stats import FILTER
 from beamlit_controller.kubernetes import paths
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
+from beamlit_controller.kubernetes.plan import STATS_PORT
 from fakes import client
 from fakes.load import SERVED_BY
-from kube import model_service
+from kube import chart, model_service
+from kube.client import KubectlError
 from kube.netns import ADDRESS
 from kube.node import Node
 from waiting import eventually
@@ -19,6 +24,7 @@ T = TypeVar("T")
 Json = dict[str, Any]
 
 PATIENCE = 240
+CONFIG_IN_FORCE = f"/stats/prometheus?text_readouts&filter={quote(FILTER)}"
 REMOTE_PORT = 9000
 BURN = "-burn=3ms"
 NAME = model_service.NAME
@@ -211,6 +217,28 @@ class ModelUser:
         except ApiError as error:
             return error.code == 404
         return False
+
+    def account(self) -> str:
+        """Return the objects of the namespace, what gateways have in force, and the controller's log, as far as they can be had."""
+        objects = f"modeldeployments,{OBJECTS},endpointslices,events"
+        listed = self._said("get", "pods", "-n", self.namespace, "-l", "deployment.beamlit.com/gateway", "-o", "name")
+        pods = f"/api/v1/namespaces/{self.namespace}/pods"
+        asked = (
+            ("get", objects, "-n", self.namespace, "-o", "wide"),
+            ("get", "modeldeployments,configmaps,pods,services", "-n", self.namespace, "-o", "yaml"),
+            *(
+                ("get", "--raw", f"{pods}/{pod.removeprefix('pod/')}:{STATS_PORT}/proxy{CONFIG_IN_FORCE}")
+                for pod in listed.split()
+            ),
+            ("logs", "-n", chart.NAMESPACE, "-l", chart.PODS, "--prefix", "--tail=1000"),
+        )
+        return "\n\n".join(self._said(*arguments) for arguments in asked)
+
+    def _said(self, *arguments: str) -> str:
+        try:
+            return self.node.client.kubectl(*arguments)
+        except (KubectlError, subprocess.TimeoutExpired) as error:
+            return str(error)
 
     async def _get(self, resource: paths.Resource, name: str) -> Json:
         return await self._server.get(resource.path(self.namespace, name))
