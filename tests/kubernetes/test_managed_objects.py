@@ -107,3 +107,16 @@ def test_a_pod_has_all_of_its_addresses_the_primary_one_first(status: object, ip
 
     assert pod.ips == ips
     assert pod.ip == (ips[0] if ips else "")
+
+
+def test_a_pod_that_gets_the_label_of_another_gateway_is_news_for_both_models() -> None:
+    told: list[str] = []
+    known = ManagedObjects(lambda key: told.append(key.name))
+    pod = managed_objects.parse_pod({"metadata": {**ABOUT, "name": "one"}})
+    known.pod_changed(("models", "one"), pod)
+    told.clear()
+
+    other = {**ABOUT, "name": "one", "labels": {"deployment.beamlit.com/gateway": "mistral"}}
+    known.pod_changed(("models", "one"), managed_objects.parse_pod({"metadata": other}))
+
+    assert sorted(told) == ["llama", "mistral"]

@@ -215,15 +215,15 @@ class ManagedObjects:
 
     def pod_changed(self, namespaced_name: tuple[str, str], seen: GatewayPod | None) -> None:
         """Handle an event of the gateway pods' watch; None means deleted."""
-        key = self._pod_keys.pop(namespaced_name, None)
-        if key is not None:
-            self._pods[key].pop(namespaced_name[1], None)
-            if not self._pods[key]:
-                del self._pods[key]
+        before = self._pod_keys.pop(namespaced_name, None)
+        if before is not None:
+            self._pods[before].pop(namespaced_name[1], None)
+            if not self._pods[before]:
+                del self._pods[before]
         if seen is not None:
-            self._pod_keys[namespaced_name] = key = seen.key
+            self._pod_keys[namespaced_name] = seen.key
             self._pods.setdefault(seen.key, {})[seen.name] = seen
-        if key is not None:
+        for key in {each for each in (before, seen.key if seen is not None else None) if each is not None}:
             self._publish(key)
 
     def _publish(self, key: ModelKey) -> None:

@@ -123,7 +123,7 @@ class Services:
         """Handle an event of the watch; None means deleted."""
         before = self._services.pop(namespaced_name, None)
         if before is not None:
-            self._taken.get(_taken_by(before), {}).pop(before.name, None)
+            self._forget(before)
         if seen is not None:
             self._services[namespaced_name] = seen
             if seen.is_taken_over or seen.takeover_annotations.taken_by:
@@ -131,6 +131,13 @@ class Services:
         if seen != before:
             self._notify(*namespaced_name)
             self.changes.set(self.changes.value + 1)
+
+    def _forget(self, before: Service) -> None:
+        """Remove a Service from those of its model, and the model with its last one: others choose what the annotation says."""
+        taken = self._taken.get(_taken_by(before), {})
+        taken.pop(before.name, None)
+        if not taken:
+            self._taken.pop(_taken_by(before), None)
 
     def get(self, namespace: str, name: str) -> Service | None:
         """Return a Service as last seen."""
