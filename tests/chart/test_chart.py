@@ -311,6 +311,17 @@ OF_LLAMA = {"namespace": "models", "name": "llama"}
         ("BeamlitNobodyDecides", {}, {"beamlit_leader": "0x600"}, "1m", "3m"),
         ("BeamlitNobodyDecides", {}, {"another": "1x600"}, "1m", "3m"),
         (
+            "BeamlitWatchesRefused",
+            {"namespace": "research"},
+            {  # every replica tells it
+                'beamlit_watches_refused{namespace="research", pod="a"}': "10x600",
+                'beamlit_watches_refused{namespace="research", pod="b"}': "10x600",
+                'beamlit_watches_refused{namespace="models", pod="a"}': "0x600",
+            },
+            "4m",
+            "6m",
+        ),
+        (
             "BeamlitMetricsUnreadable",
             {**OF_LLAMA, "reason": "MetricNotFound"},
             {f"beamlit_source_errors_total{BY_REASON}": RISING},

@@ -6,6 +6,8 @@ complete, and items that the new list lacks are then reported as deleted.
 
 An object that can't be parsed is skipped, counted and logged once. By default its last parsed state is dropped, because
 it is known to be outdated; `keep_last` keeps it.
+
+If the API server refuses the watch (403, 404), that is logged once, and it is retried like any other error.
 """
 
 import asyncio
@@ -32,6 +34,8 @@ SILENCE = 75.0
 WATCH_SECONDS = 300
 RELIST_SECONDS = 600.0
 FIRST_WAIT, LONGEST_WAIT = 1.0, 10.0
+REFUSED = frozenset({403, 404})
+"""Forbidden; Not Found is the answer if the kind does not exist."""
 
 
 class SilentError(Exception):
@@ -50,8 +54,12 @@ class Reflector(Generic[T]):
         changed: Callable[[NamespacedName, T | None], None] = lambda _place, _item: None,
         silence: float = SILENCE,
         skips: Skips | None = None,
+        progress: Callable[[], None] = lambda: None,
     ) -> None:
+        """`progress` is called when the first list is complete, and when `refused` changes."""
         self.skips = skips or Skips()
+        self._progress = progress
+        self._refused = ""
         self._silence = silence
         self.changes: Latest[int] = Latest(0)
         self._server = server
@@ -74,6 +82,11 @@ class Reflector(Generic[T]):
         """Whether the first list is complete."""
         return self._synced.value
 
+    @property
+    def refused(self) -> str:
+        """Why the API server refuses the watch; "" if it does not."""
+        return self._refused
+
     async def wait_synced(self) -> None:
         """Wait until the first list is complete."""
         await self._synced.changed_from(seen=False)
@@ -81,6 +94,11 @@ class Reflector(Generic[T]):
     def age(self) -> float:
         """Return the seconds since the last response or event."""
         return asyncio.get_running_loop().time() - self._heard
+
+    def replay(self) -> None:
+        """Call `changed` with every item."""
+        for namespaced_name, item in tuple(self._items.items()):
+            self._put(namespaced_name, item)
 
     async def run(self) -> None:
         """List and watch until cancelled."""
@@ -108,8 +126,23 @@ class Reflector(Generic[T]):
             return
         retry_after = getattr(failure, "retry_after", None) or 0.0
         said = str(failure) or type(failure).__name__
-        log.warning("watch broken", path=self._collection.path, error=said, again_in_seconds=max(wait, retry_after))
+        if isinstance(failure, ApiError) and failure.code in REFUSED:
+            self._listen()
+            self._set_refused(said)
+        else:
+            self._set_refused("")
+            log.warning("watch broken", path=self._collection.path, error=said, again_in_seconds=max(wait, retry_after))
         await asyncio.sleep(max(_spread(wait), retry_after))
+
+    def _set_refused(self, why: str) -> None:
+        before, self._refused = self._refused, why
+        if bool(before) == bool(why):
+            return
+        if why:
+            log.warning("watch refused", path=self._collection.path, error=why)
+        else:
+            log.info("watch no longer refused", path=self._collection.path)
+        self._progress()
 
     # Listing.
 
@@ -120,7 +153,9 @@ class Reflector(Generic[T]):
         while following is not None:
             self._version, following = self._take_chunk(await self._chunks.get(following), kept)
         self._replace(kept)
-        self._synced.set(True)
+        if not self.synced:
+            self._synced.set(True)
+            self._progress()
 
     def _take_chunk(self, answer: Json, kept: dict[NamespacedName, T | None]) -> tuple[str, str | None]:
         """Parse a chunk, so that its JSON can be freed; return the version and the continue token."""
@@ -169,6 +204,7 @@ class Reflector(Generic[T]):
             async with self._server.stream(path, query, silence=self._silence, metadata_only=only) as lines:
                 opened = True
                 self._listen()
+                self._set_refused("")
                 await self._take_all(lines)
         except ApiError as error:
             if error.code == GONE:

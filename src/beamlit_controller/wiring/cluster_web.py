@@ -82,8 +82,8 @@ def _expose(exposition: Exposition, options: ClusterOptions, sources: Sources) -
     elects = options.settings.enable_leader_election
     exposition.gauge(
         "beamlit_leader",
-        "Whether this replica is the leader.",
-        lambda: float(sources.lease.leading.value or not elects),
+        "Whether this replica is the leader and has listed what it decides on.",
+        lambda: float((sources.lease.leading.value or not elects) and sources.watches.synced()),
     )
     exposition.gauge(
         "beamlit_gateways_connected",
@@ -108,6 +108,12 @@ def _expose(exposition: Exposition, options: ClusterOptions, sources: Sources) -
         "beamlit_watch_age_seconds",
         "Seconds since the last event or response of the quietest watch.",
         sources.watches.age,
+    )
+    exposition.gauge(
+        "beamlit_watches_refused",
+        "Watches that the API server refuses, by configured namespace, or `*` if all namespaces are watched.",
+        lambda: _labelled(((namespace or "*",), len(why)) for namespace, why in sources.watches.refused().items()),
+        labels=("namespace",),
     )
     exposition.counter(
         "beamlit_reconcile_errors_total",
@@ -148,7 +154,9 @@ _NO_PROBLEM = {Reason.DISABLED, Reason.ROUTING_BY_SERVICE, Reason.SERVICE_SWITCH
 
 
 def _problems(sources: Sources) -> Iterator[Problem]:
-    """Return the mistakes in resources, and the ModelDeployments that wait for another one to release a Service."""
+    """Return refused watches, mistakes in resources, and the ModelDeployments that wait for another one to release a Service."""
+    for namespace, why in sources.watches.refused().items():
+        yield from (Problem("config.namespaces" if namespace else "", namespace, message) for message in why[:1])
     for key, known in tuple(sources.store.models.models.items()):
         yield from (Problem(str(key), each.field, each.message) for each in known.rejected)
         if known.override_ignored is not None:

@@ -33,6 +33,7 @@ from beamlit_controller.wiring import gateway_files, restore
 from beamlit_controller.wiring.cluster_options import LEASE, ClusterOptions
 
 LOOKS_EVERY = 0.5
+FORBIDDEN = 403
 
 log = structlog.stdlib.get_logger()
 
@@ -40,31 +41,55 @@ log = structlog.stdlib.get_logger()
 async def release(options: ClusterOptions, deployment: str, *, within: float) -> None:
     """Restore all Services and remove all gateways, without losing a request.
 
-    The controller's own Deployment is first scaled to 0 and its Lease acquired, so that nothing is created again.
     Raises TimeoutError after `within` seconds.
     """
     async with ApiServer(api_server.configuration(options.kubeconfig)) as server, asyncio.timeout(within):
-        if deployment:
-            await server.merge(
-                paths.DEPLOYMENTS.path(options.namespace, deployment, "scale"), {"spec": {"replicas": 0}}
-            )
-        lease = Lease(server, namespace=options.namespace, name=LEASE, identity=options.identity)
-        async with asyncio.TaskGroup() as group:
-            election = group.create_task(lease.run())
-            await lease.leading.changed_from(seen=False)
-            namespaces = options.settings.namespaces or (None,)
-            if await restore.has_models(server, namespaces[0]):
-                await _released(options, server.guarded(lease.held))
-            else:
-                await _restored(server.guarded(lease.held), namespaces)
-            election.cancel()
+        await release_all(server, options, deployment)
+
+
+async def release_all(server: ApiServer, options: ClusterOptions, deployment: str) -> None:
+    """Scale the controller's own Deployment to 0 and acquire its Lease, so that nothing is created again; then release all.
+
+    Namespaces that the API server refuses to list are left out, and then named by an ApiError.
+    """
+    if deployment:
+        await server.merge(paths.DEPLOYMENTS.path(options.namespace, deployment, "scale"), {"spec": {"replicas": 0}})
+    lease = Lease(server, namespace=options.namespace, name=LEASE, identity=options.identity)
+    async with asyncio.TaskGroup() as group:
+        election = group.create_task(lease.run())
+        await lease.leading.changed_from(seen=False)
+        namespaces = options.settings.namespaces or (None,)
+        if await _have_models(server, namespaces):
+            await _released(options, server.guarded(lease.held))
+        else:
+            await _restored(server.guarded(lease.held), namespaces)
+        election.cancel()
+
+
+async def _have_models(server: ApiServer, namespaces: Sequence[str | None]) -> bool:
+    """Return whether the CRD exists, asking in the first namespace whose models may be listed."""
+    *others, last = namespaces
+    for namespace in others:
+        try:
+            return await restore.has_models(server, namespace)
+        except ApiError as error:
+            if error.code != FORBIDDEN:
+                raise
+    return await restore.has_models(server, last)
 
 
 async def _restored(server: ApiServer, namespaces: Sequence[str | None]) -> None:
     """Restore the Services of models that were deleted with the CRD; everything else was garbage collected."""
+    refused: dict[str, str] = {}
     for namespace in namespaces:
-        for ok, message in await restore.services_of(server, namespace):
+        try:
+            restored = await restore.services_of(server, namespace)
+        except ApiError as error:
+            refused[namespace or ""] = error.message
+            continue
+        for ok, message in restored:
             (log.info if ok else log.warning)("released", service=message)
+    _raise_if_refused(refused)
 
 
 async def _released(options: ClusterOptions, server: ApiServer) -> None:
@@ -75,12 +100,21 @@ async def _released(options: ClusterOptions, server: ApiServer) -> None:
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(watches.run())
         await watches.wait_synced()
+        refused = {namespace: why[0] for namespace, why in watches.refused().items() if why}
         running = [watching, group.create_task(LastGood(server, store).run()), group.create_task(reconciler.run())]
         async with asyncio.TaskGroup() as each:
             for key in store.model_keys():
                 each.create_task(_wait_until_removed(server, store, key))
         for task in running:
             task.cancel()
+    _raise_if_refused(refused)
+
+
+def _raise_if_refused(refused: Mapping[str, str]) -> None:
+    """Raise ApiError if something was not released; `refused` has the reason by namespace, "" for all of them."""
+    if refused:
+        reasons = "; ".join(f"{namespace}: {why}" if namespace else why for namespace, why in refused.items())
+        raise ApiError(FORBIDDEN, "Forbidden", f"not everything was released: {reasons}")
 
 
 def _reconciler(server: ApiServer, store: Store) -> Reconciler:

@@ -1,0 +1,66 @@
+"""`release` where a configured namespace may not be listed: the others are released all the same."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from beamlit_controller.kubernetes.api_server import ApiError
+from beamlit_controller.wiring import release
+from fakes import api_faults, api_users
+from fakes.api_controllers import Controllers
+from fakes.objects_of_models import Seen, model, service, workload
+from fakes.replica import World, world
+from waiting import eventually
+
+pytestmark = pytest.mark.looptime
+
+
+async def served(given: World) -> None:
+    """Have a model whose Service was taken over by a replica that ended."""
+    for build in (workload, service, model):
+        api_users.put(given.server, build())
+    replica = given.start("one")
+    await eventually(lambda: Seen(given.server).taken, within=120, every=0.05)
+    await replica.end()
+
+
+async def released(given: World) -> str:
+    """Release everything; return the error's message."""
+    server = given.server.connect("release")
+    with pytest.raises(ExceptionGroup) as raised:
+        async with asyncio.timeout(300):
+            await release.release_all(server, given.given("release"), "")
+    (error,) = raised.value.exceptions
+    assert isinstance(error, ApiError)
+    return error.message
+
+
+@pytest.mark.parametrize("namespaces", [("models", "others"), ("others", "models")], ids=str)
+async def test_a_namespace_that_may_not_be_listed_is_named_when_the_others_are_released(
+    namespaces: tuple[str, ...],
+) -> None:
+    """It waited for that namespace until its time was over."""
+    async with world(namespaces=namespaces) as given, Controllers(given.server).running():
+        given.server.faults.refuse("get watch", "*/namespaces/others/*", api_faults.forbidden("no list in others"))
+        await served(given)
+
+        message = await released(given)
+
+        assert message == "not everything was released: others: no list in others"
+        assert not Seen(given.server).taken
+        assert Seen(given.server).object["status"]["offloading"]["reason"] == "Released"
+
+
+async def test_so_it_is_after_the_resource_is_gone() -> None:
+    async with world(namespaces=("models",)) as given, Controllers(given.server).running():
+        await served(given)
+        gone = api_faults.RefusedError(404, "NotFound", "the server could not find the requested resource")
+        given.server.faults.refuse("get watch", "*/modeldeployments*", gone)
+        given.server.faults.refuse("get watch", "*/namespaces/others/*", api_faults.forbidden("no list in others"))
+        given.settings = replace(given.settings, namespaces=("others", "models"))
+
+        message = await released(given)
+
+        assert message == "not everything was released: others: no list in others"
+        assert not Seen(given.server).taken
