@@ -17,6 +17,7 @@ from tools import dashboards
 from absence import missing
 from beamlit_controller.api import settings
 from beamlit_controller.api.settings import Settings
+from beamlit_controller.wiring.cluster_options import LEASE
 from kube.control_plane import ControlPlane
 
 Json = dict[str, Any]
@@ -24,6 +25,7 @@ Json = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "chart"
 KUBERNETES = "--kube-version=1.36.0"
+SYSTEM = "beamlit-system"
 ALL = {
     name: {"enabled": True}
     for name in (
@@ -39,10 +41,12 @@ ALL = {
 USERS = yaml.safe_load((ROOT / "tests" / "api" / "data" / "page-settings.yaml").read_text())
 
 
-def run(helm: Path, command: str, values: Json | None = None) -> subprocess.CompletedProcess[str]:
-    name = ["beamlit-controller"] if command == "template" else []
+def run(
+    helm: Path, command: str, values: Json | None = None, *, name: str = "beamlit-controller", namespace: str = SYSTEM
+) -> subprocess.CompletedProcess[str]:
+    named = [name] if command == "template" else []
     return subprocess.run(
-        [helm, command, *name, CHART, KUBERNETES, "--namespace=beamlit-system", "--values=-"],
+        [helm, command, *named, CHART, KUBERNETES, f"--namespace={namespace}", "--values=-"],
         input=json.dumps(values or {}),
         capture_output=True,
         text=True,
@@ -50,13 +54,15 @@ def run(helm: Path, command: str, values: Json | None = None) -> subprocess.Comp
     )
 
 
-def template(helm: Path, values: Json | None = None) -> list[Json]:
-    return copy.deepcopy(_rendered(helm, json.dumps(values or {})))
+def template(
+    helm: Path, values: Json | None = None, *, name: str = "beamlit-controller", namespace: str = SYSTEM
+) -> list[Json]:
+    return copy.deepcopy(_rendered(helm, json.dumps(values or {}), name, namespace))
 
 
 @cache
-def _rendered(helm: Path, values: str) -> list[Json]:
-    done = run(helm, "template", json.loads(values))
+def _rendered(helm: Path, values: str, name: str, namespace: str) -> list[Json]:
+    done = run(helm, "template", json.loads(values), name=name, namespace=namespace)
     assert done.returncode == 0, done.stderr
     return [each for each in yaml.load_all(done.stdout, yaml.CSafeLoader) if each]
 
@@ -238,6 +244,45 @@ def test_limited_to_namespaces_nothing_is_granted_elsewhere(helm: Path) -> None:
     assert of("ClusterRole", objects) == of("ClusterRoleBinding", objects) == []
     assert {each["metadata"]["namespace"] for each in of("Role", objects)} == {"beamlit-system", "one", "two"}
     assert {each["metadata"]["namespace"] for each in of("RoleBinding", objects)} == {"beamlit-system", "one", "two"}
+
+
+RELEASES = [("ours", "one"), ("ours", "two"), ("theirs", "one"), ("r" * 53, "n" * 63)]
+"""Names and namespaces of releases in one cluster; the last are as long as Helm and Kubernetes allow."""
+
+
+def test_releases_of_the_same_name_or_in_the_same_namespace_share_no_object(helm: Path) -> None:
+    """Two of one name had the same admission policies, so the second could not be installed."""
+    named = [
+        (each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"])
+        for index, (name, namespace) in enumerate(RELEASES)
+        for each in template(helm, _disjoint(index), name=name, namespace=namespace)
+    ]
+
+    assert len(named) == len(set(named))
+    assert max(len(name) for _, _, name in named) <= 253
+
+
+def test_a_release_has_a_lease_of_its_own_and_rights_to_that_alone(helm: Path) -> None:
+    """All releases in a namespace had one Lease, so one of them never had a leader."""
+    for index, (name, namespace) in enumerate(RELEASES):
+        objects = template(helm, _disjoint(index), name=name, namespace=namespace)
+        (deployment,) = of("Deployment", objects)
+        lease = deployment["metadata"]["name"]
+
+        started = [container["args"] for pod in pods(objects) for container in pod["containers"]]
+        granted = [rule for rule in rules(objects) if rule["resources"] == ["leases"]]
+        assert [f"--lease={lease}" in each for each in started] == [True, True]
+        assert [rule.get("resourceNames") for rule in granted if rule["verbs"] != ["create"]] == [[lease], [lease]]
+
+
+def test_a_release_of_the_usual_name_has_the_lease_that_the_commands_assume(helm: Path) -> None:
+    (deployment,) = of("Deployment", template(helm))
+
+    assert deployment["metadata"]["name"] == LEASE
+
+
+def _disjoint(index: int) -> Json:
+    return {**ALL, "config": {"namespaces": [f"models-{index}"]}, "crds": {"enabled": False}}
 
 
 def test_the_resource_stays_when_the_chart_goes_and_may_be_left_out(helm: Path) -> None:

@@ -23,9 +23,9 @@ pytestmark = pytest.mark.system
 BIN = Path(sys.executable).parent
 KUBECTL = """\
 #!/bin/sh
-echo "$@" >> {folder}/calls
+printf '%s\\n' "$*" >> {folder}/calls
 case "$*" in
-  *"get lease"*) printf %s "{leader}"; exit {status} ;;
+  *"get lease"*) printf "{leases}"; exit {status} ;;
   *"get pods"*) printf %s "{pods}" ;;
   *port-forward*) echo "Forwarding from 127.0.0.1:{port} -> 8081"; exec sleep 60 ;;
 esac
@@ -86,12 +86,12 @@ def document() -> bytes:
 
 @asynccontextmanager
 async def world(
-    folder: Path, *, leader: str = "beamlit-controller-7d9", pods: str = "", status: int = 0
+    folder: Path, *, leases: str = "beamlit-controller=beamlit-controller-7d9\\n", pods: str = "", status: int = 0
 ) -> AsyncIterator[World]:
     respond = http.by_path(models=http.page(document(), content_type="application/json"))
     async with http.serve(respond) as server:
         script = folder / "kubectl"
-        script.write_text(KUBECTL.format(folder=folder, leader=leader, pods=pods, status=status, port=server.port))
+        script.write_text(KUBECTL.format(folder=folder, leases=leases, pods=pods, status=status, port=server.port))
         script.chmod(0o755)
         yield World(folder, server.address)
 
@@ -105,9 +105,23 @@ async def test_it_asks_the_replica_that_leads(tmp_path: Path) -> None:
     assert here.calls[-1] == "--context=prod --namespace=ops port-forward pod/beamlit-controller-7d9 :8081"
 
 
+TWO = "ours=ours-7d9\\ntheirs=theirs-4c2\\n"
+
+
+async def test_of_several_controllers_it_asks_the_leader_that_is_named(tmp_path: Path) -> None:
+    async with world(tmp_path, leases=TWO) as here:
+        unnamed = await here.run("kubectl-offload", "top")
+        named = await here.run("kubectl-offload", "top", "--lease", "theirs")
+
+    assert (unnamed.code, named.code) == (1, 0)
+    assert "name one with --lease: ours, theirs" in unnamed.err
+    assert "--selector=app.kubernetes.io/name=beamlit-controller" in here.calls[0]
+    assert here.calls[-1] == "--namespace=beamlit-system port-forward pod/theirs-4c2 :8081"
+
+
 async def test_without_a_lease_it_asks_the_only_replica_whatever_the_release_is_called(tmp_path: Path) -> None:
     """It asked for a Deployment named beamlit-controller; the chart's is RELEASE-beamlit-controller."""
-    async with world(tmp_path, leader="", pods="ours-beamlit-controller-5b8") as here:
+    async with world(tmp_path, leases="", pods="ours-beamlit-controller-5b8") as here:
         ended = await here.run("kubectl-offload", "explain", "llama")
 
     assert ended.code == 0
@@ -117,7 +131,7 @@ async def test_without_a_lease_it_asks_the_only_replica_whatever_the_release_is_
 
 
 async def test_without_a_controller_it_says_where_it_looked(tmp_path: Path) -> None:
-    async with world(tmp_path, leader="") as here:
+    async with world(tmp_path, leases="") as here:
         ended = await here.run("kubectl-offload", "top", "--controller-namespace", "ops")
 
     assert ended.code == 1

@@ -224,7 +224,8 @@ def test_the_policies_have_nothing_that_the_api_server_warns_of(control_plane: C
     assert rights.exists()
     listed = control_plane.client.get("validatingadmissionpolicy")
 
-    ours = [each for each in listed["items"] if each["metadata"]["name"].startswith(controllers.NAME)]
+    prefix = f"{controllers.SYSTEM}.{controllers.NAME}-"
+    ours = [each for each in listed["items"] if each["metadata"]["name"].startswith(prefix)]
 
     assert len(ours) == 6
     for each in ours:

@@ -9,9 +9,12 @@ import pytest
 
 from beamlit_controller.kubernetes import lease as leases
 from beamlit_controller.kubernetes.lease import Lease, LeaseDurations
+from beamlit_controller.kubernetes.paths import LEASES
 from fakes.objects import Objects
 
 pytestmark = pytest.mark.looptime
+
+PATH = LEASES.path("beamlit", "controller")
 
 
 @asynccontextmanager
@@ -40,6 +43,22 @@ async def test_the_first_leads_and_the_second_waits() -> None:
 
             assert one.held()
             assert not two.leading.value
+
+
+async def test_a_lease_can_be_found_by_its_label_also_one_that_was_there_before() -> None:
+    objects = Objects()
+    one, two = candidate(objects, "one"), candidate(objects, "two")
+    async with running(one):
+        await one.leading.changed_from(seen=False)
+        created = (await objects.get(PATH))["metadata"]["labels"]
+    lease = await objects.get(PATH)
+    await objects.replace(PATH, {**lease, "metadata": {**lease["metadata"], "labels": {"team": "search"}}})
+    async with running(two):
+        await two.leading.changed_from(seen=False)
+        taken = (await objects.get(PATH))["metadata"]["labels"]
+
+    assert created == {"app.kubernetes.io/name": "beamlit-controller"}
+    assert taken == {"team": "search", **created}
 
 
 async def test_who_stops_gives_the_lease_up_and_the_next_leads_within_a_try() -> None:

@@ -20,6 +20,7 @@ def cluster(  # each is a separate option, and all but two have a default
     ] = "IfNotPresent",
     name: Annotated[str, Parameter(env_var="POD_NAME")] = "",
     namespace: Annotated[str, Parameter(env_var="POD_NAMESPACE")] = "default",
+    lease: str = "beamlit-controller",
     shares_listen: str = "[::]:18000",
     shares_secrets: Path = Path("/etc/beamlit/shares"),
     web_listen: str = ":8081",
@@ -44,6 +45,8 @@ def cluster(  # each is a separate option, and all but two have a default
         Identity in the leader election; by default the host name.
     namespace
         Namespace of the Lease.
+    lease
+        Name of the Lease. Controllers in the same namespace need different ones, because only one of each name leads.
     shares_listen
         Listen address of the RTDS server.
     shares_secrets
@@ -69,6 +72,7 @@ def cluster(  # each is a separate option, and all but two have a default
         settings=inputs.settings(settings),
         identity=name or os.uname().nodename,
         namespace=namespace,
+        lease=lease,
         image=Image(gateway_image, gateway_image_pull_policy),
         shares=RtdsAddress(shares_listen, shares_address, shares_secrets),
         web_listen=web_listen,

@@ -17,7 +17,7 @@ from beamlit_controller.cli import main as everything
 from beamlit_controller.cli import output
 
 NAME: Final = "beamlit-controller"
-"""The name of the leader's Lease, and the controller's `app.kubernetes.io/name`, whatever the release is called."""
+"""The `app.kubernetes.io/name` of the controller's pods and of its Lease, whatever the release is called."""
 PORT: Final = 8081
 
 app = cyclopts.App(
@@ -36,6 +36,8 @@ class Reached:
     ----------
     controller_namespace
         The namespace of the controller.
+    lease
+        The name of the controller's Lease, if several controllers run in that namespace.
     context
         The kubeconfig context; the current one by default.
     kubeconfig
@@ -43,6 +45,7 @@ class Reached:
     """
 
     controller_namespace: str = "beamlit-system"
+    lease: str = ""
     context: str = ""
     kubeconfig: Path | None = None
 
@@ -138,8 +141,17 @@ def _replica(reached: Reached) -> str:
 
 
 def _leader(reached: Reached) -> str:
-    lease = ("get", "lease", NAME, "--ignore-not-found", "--output=jsonpath={.spec.holderIdentity}")
-    return _asked([*reached.command, *lease])
+    """Return the holder of the only Lease, or of the one that was named; "" if there is none."""
+    leases = ("get", "lease", f"--selector=app.kubernetes.io/name={NAME}", f"--output=jsonpath={_HOLDERS}")
+    holders = dict(line.split("=", 1) for line in _asked([*reached.command, *leases]).splitlines())
+    if reached.lease:
+        holders = {name: holder for name, holder in holders.items() if name == reached.lease}
+    if len(holders) > 1:
+        sys.exit(f"kubectl offload: several controllers run here: name one with --lease: {', '.join(sorted(holders))}")
+    return next(iter(holders.values()), "")
+
+
+_HOLDERS = '{range .items[*]}{.metadata.name}={.spec.holderIdentity}{"\\n"}{end}'
 
 
 def _only_replica(reached: Reached) -> str:

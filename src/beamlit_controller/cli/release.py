@@ -15,6 +15,7 @@ def release(
     *,
     namespace: Annotated[str, Parameter(env_var="POD_NAMESPACE")] = "default",
     deployment: str = "",
+    lease: str = "beamlit-controller",
     settings: Path | None = None,
     within_seconds: float = 600,
     kubeconfig: Path | None = None,
@@ -28,6 +29,8 @@ def release(
         Namespace of the controller.
     deployment
         The controller's Deployment, which is scaled to 0 first.
+    lease
+        Name of the controller's Lease.
     settings
         The controller's settings file.
     within_seconds
@@ -47,6 +50,7 @@ def release(
         settings=inputs.settings(settings) if settings else Settings(),
         identity=f"release-{os.uname().nodename}-{os.getpid()}",
         namespace=namespace,
+        lease=lease,
         image=Image(""),
         shares=RtdsAddress("", "", Path()),
         kubeconfig=kubeconfig,

@@ -25,6 +25,8 @@ from beamlit_controller.kubernetes.paths import LEASES
 log = structlog.stdlib.get_logger(__name__)
 
 
+LABELS = {"app.kubernetes.io/name": "beamlit-controller"}
+"""The labels of every Lease, whatever its name, by which `kubectl offload` finds the leader."""
 SOON = 0.1
 """Seconds within which an expired Lease is noticed; the fence detects it immediately."""
 
@@ -145,7 +147,7 @@ class Lease:
         return {
             "apiVersion": LEASES.api_version,
             "kind": LEASES.kind,
-            "metadata": {"name": self._name},
+            "metadata": {"name": self._name, "labels": LABELS},
             "spec": {**self._term(), "acquireTime": _now(), "leaseTransitions": 0},
         }
 
@@ -153,7 +155,9 @@ class Lease:
         spec = dict(lease.get("spec") or {})
         if holder != self.identity:
             spec |= {"acquireTime": _now(), "leaseTransitions": int(spec.get("leaseTransitions") or 0) + 1}
-        return {**lease, "spec": spec | self._term()}
+        metadata = lease["metadata"]
+        labels = {**(metadata.get("labels") or {}), **LABELS}
+        return {**lease, "metadata": {**metadata, "labels": labels}, "spec": spec | self._term()}
 
     def _term(self) -> Json:
         return {

@@ -8,6 +8,7 @@ from beamlit_controller.api.settings import Settings
 from beamlit_controller.kubernetes.gateway_objects import Image
 
 LEASE: Final = "beamlit-controller"
+"""The default name of the Lease."""
 CERTIFICATE: Final = "tls.crt"
 KEY: Final = "tls.key"
 AUTHORITY: Final = "ca.crt"
@@ -26,7 +27,10 @@ class RtdsAddress:
 
 @dataclass(frozen=True, slots=True)
 class ClusterOptions:
-    """The options of the cluster mode. `identity` is the pod's name, `domain` the cluster's DNS domain."""
+    """The options of the cluster mode. `identity` is the pod's name, `domain` the cluster's DNS domain.
+
+    `lease` is the name of the Lease in `namespace`.
+    """
 
     settings: Settings
     identity: str
@@ -36,3 +40,4 @@ class ClusterOptions:
     web_listen: str = ":8081"
     kubeconfig: Path | None = None
     domain: str = "cluster.local"
+    lease: str = LEASE

@@ -44,7 +44,7 @@ from beamlit_controller.kubernetes.watches import Watches
 from beamlit_controller.scrape.source import ScrapeSource
 from beamlit_controller.telemetry import logs
 from beamlit_controller.wiring import cluster_web, common, gateway_files
-from beamlit_controller.wiring.cluster_options import LEASE, TOKEN_KEY, ClusterOptions
+from beamlit_controller.wiring.cluster_options import TOKEN_KEY, ClusterOptions
 from beamlit_controller.wiring.cluster_web import WebParts
 from beamlit_controller.wiring.gateway_files import EnvoyFiles
 from beamlit_controller.wiring.rtds_feed import RtdsFeed
@@ -107,7 +107,7 @@ async def build(options: ClusterOptions, resources: AsyncExitStack) -> ReplicaPa
 
 def compose(options: ClusterOptions, server: ApiServer, store: Store, inputs: ExternalInputs) -> ReplicaParts:
     """Connect all parts to an API server, a store and the other inputs."""
-    lease = Lease(server, namespace=options.namespace, name=LEASE, identity=options.identity)
+    lease = Lease(server, namespace=options.namespace, name=options.lease, identity=options.identity)
     guarded = server.guarded(lease.held) if options.settings.enable_leader_election else server
     tokens = Tokens((options.shares.secrets / TOKEN_KEY).read_bytes())
     shares = RtdsServer(tokens)

@@ -30,7 +30,7 @@ from beamlit_controller.kubernetes.snapshot import GatewayState, Snapshot
 from beamlit_controller.kubernetes.status_writer import WrittenStatus
 from beamlit_controller.kubernetes.store import Store
 from beamlit_controller.wiring import gateway_files, restore
-from beamlit_controller.wiring.cluster_options import LEASE, ClusterOptions
+from beamlit_controller.wiring.cluster_options import ClusterOptions
 
 LOOKS_EVERY = 0.5
 FORBIDDEN = 403
@@ -54,7 +54,7 @@ async def release_all(server: ApiServer, options: ClusterOptions, deployment: st
     """
     if deployment:
         await server.merge(paths.DEPLOYMENTS.path(options.namespace, deployment, "scale"), {"spec": {"replicas": 0}})
-    lease = Lease(server, namespace=options.namespace, name=LEASE, identity=options.identity)
+    lease = Lease(server, namespace=options.namespace, name=options.lease, identity=options.identity)
     async with asyncio.TaskGroup() as group:
         election = group.create_task(lease.run())
         await lease.leading.changed_from(seen=False)
