@@ -126,6 +126,17 @@ def test_several_replicas_without_an_election_are_refused(helm: Path) -> None:
     assert run(helm, "template", {**alone, "replicas": 1}).returncode == 0
 
 
+@pytest.mark.parametrize(("elects", "strategy"), [(True, "RollingUpdate"), (False, "Recreate")])
+def test_without_an_election_the_old_replica_ends_before_a_new_one_starts(
+    helm: Path, *, elects: bool, strategy: str
+) -> None:
+    """A new one decided beside the old one."""
+    (deployment,) = of("Deployment", template(helm, {"config": {"enableLeaderElection": elects}, "replicas": 1}))
+
+    assert deployment["spec"]["strategy"]["type"] == strategy
+    assert ("rollingUpdate" in deployment["spec"]["strategy"]) == elects
+
+
 def test_all_pods_are_restricted(helm: Path) -> None:
     for pod in pods(template(helm, ALL)):
         assert pod["securityContext"]["runAsNonRoot"] is True
