@@ -106,6 +106,8 @@ def test_the_users_values_are_the_settings_as_they_stand(helm: Path) -> None:
         ({"config": {"metricInformer": {"typ": "prometheus"}}}, "typ"),
         ({"config": {"metricInformer": {"type": "graphite"}}}, "type"),
         ({"config": {"metricInformer": {"type": "prometheus", "prometheus": {"adress": "a:1"}}}}, "adress"),
+        ({"config": {"gateway": {"tolerations": [{"key": "a", "efect": "NoSchedule"}]}}}, "efect"),
+        ({"config": {"gateway": {"nodeSelector": {"gpu": True}}}}, "gpu"),
         ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
         ({"image": {"digest": "latest"}}, "digest"),
         ({"replicas": "two"}, "replicas"),
@@ -148,6 +150,23 @@ def test_all_pods_are_restricted(helm: Path) -> None:
             assert security["readOnlyRootFilesystem"] is True
             assert security["capabilities"] == {"drop": ["ALL"]}
             assert {"requests", "limits"} <= container["resources"].keys()
+
+
+PLACED: Json = {
+    "nodeSelector": {"example.com/pool": "edge"},
+    "tolerations": [{"operator": "Exists"}],
+    "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1}]}},
+    "priorityClassName": "serving",
+    "imagePullSecrets": [{"name": "registry"}],
+}
+
+
+def test_what_is_set_for_gateways_reaches_the_controller_and_not_its_own_pods(helm: Path) -> None:
+    objects = template(helm, {"config": {"gateway": PLACED}})
+
+    (config,) = of("ConfigMap", objects)
+    assert yaml.safe_load(config["data"]["settings.yaml"])["config"]["gateway"] == PLACED
+    assert not [name for pod in pods(objects) for name in PLACED if name in pod]
 
 
 def test_the_dashboards_come_as_they_are_rendered_with_the_label_that_grafana_looks_for(helm: Path) -> None:

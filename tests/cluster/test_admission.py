@@ -7,6 +7,12 @@ from typing import Any
 
 import pytest
 
+import builders
+from beamlit_controller.api import settings
+from beamlit_controller.api.settings import Settings
+from beamlit_controller.core.spec import LocalService, ModelKey
+from beamlit_controller.kubernetes import applier, gateway_deployment
+from beamlit_controller.kubernetes.gateway_objects import Envoy, Image, Ports
 from kube import controllers
 from kube.client import Client
 from kube.control_plane import ControlPlane
@@ -178,6 +184,52 @@ def test_the_token_is_no_good_for(token: Token, deed: str) -> None:
 @pytest.mark.parametrize("deed", ALLOWED)
 def test_the_token_is_good_for(token: Token, deed: str) -> None:
     assert ALLOWED[deed](token) == ""
+
+
+PLACED: Json = {
+    "nodeSelector": {"example.com/pool": "edge", "edge": ""},
+    "tolerations": [
+        {"operator": "Exists"},
+        {"key": "example.com/pool", "value": "edge", "effect": "NoExecute", "tolerationSeconds": 30},
+    ],
+    "affinity": {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{"matchExpressions": [{"key": "pool", "operator": "In", "values": ["edge"]}]}]
+            }
+        },
+        "podAntiAffinity": {
+            "preferredDuringSchedulingIgnoredDuringExecution": [
+                {
+                    "weight": 1,
+                    "podAffinityTerm": {
+                        "topologyKey": "topology.kubernetes.io/zone",
+                        "labelSelector": {"matchLabels": {GATEWAY: "llama"}},
+                    },
+                }
+            ]
+        },
+    },
+    "priorityClassName": "serving",
+    "imagePullSecrets": [{"name": "registry"}],
+}
+
+
+@pytest.mark.parametrize("config", [{}, {"gateway": PLACED}], ids=str)
+def test_the_token_is_good_for_the_gateway_that_is_rendered_wherever_it_is_placed(token: Token, config: Json) -> None:
+    read = settings.read({"config": config})
+    assert isinstance(read, Settings)
+    spec = builders.spec(key=ModelKey(token.namespace, "llama"), service=LocalService("llama", 8000))
+    envoy = Envoy({"bootstrap.json": "{}"}, "/ready", ("x-offload-probe", "llama"))
+    ports, image = Ports(front=8000, stats=9902, service=80), Image("beamlit-controller:1")
+    rendered = gateway_deployment.deployment(
+        spec, "u", ports=ports, envoy=envoy, image=image, pods=read.gateway_pods, labels={}
+    ).content
+
+    assert token.applies(rendered) == ""
+
+    kept = token.client.get("deployment", "llama-gateway", namespace=token.namespace)
+    assert applier.contains(kept["spec"], rendered["spec"])
 
 
 GONE = {"deployment.beamlit.com/gateway-gone": "llama"}

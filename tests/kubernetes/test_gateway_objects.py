@@ -12,6 +12,7 @@ from inline_snapshot import external_file
 
 import builders
 from beamlit_controller.api.gateway_bounds import DENIED_NETWORKS
+from beamlit_controller.core.gateway_pods import GatewayPods
 from beamlit_controller.core.gateway_spec import GatewaySpec
 from beamlit_controller.core.metric_spec import Selector
 from beamlit_controller.core.spec import (
@@ -35,6 +36,7 @@ from beamlit_controller.kubernetes.plan import Plan
 SPEC = builders.spec(service=LocalService("llama", 8000), routing=RoutingMode.SERVICE)
 ENVOY = Envoy({"bootstrap.json": "{}", "cds.json": "{}"}, "/-/offload/ready", ("x-offload-probe", "models/llama"))
 PORTS = Ports(front=8000, stats=9902, service=80)
+ANYWHERE = GatewayPods()
 REMOTE = RemoteBackend(
     Scheme.HTTPS,
     "api.example.com",
@@ -62,10 +64,12 @@ CASES: dict[str, tuple[OffloadSpec, Ports]] = {
 }
 
 
-def objects(spec: OffloadSpec, ports: Ports = PORTS, envoy: Envoy = ENVOY) -> tuple[DesiredObject, ...]:
+def objects(
+    spec: OffloadSpec, ports: Ports = PORTS, envoy: Envoy = ENVOY, pods: GatewayPods = ANYWHERE
+) -> tuple[DesiredObject, ...]:
     place = Plan({"app": "llama"}, 8000, ports, ipv6=False)
     image, egress = Image("beamlit-controller:1"), Egress(DENIED_NETWORKS, "beamlit-system")
-    made = desired.gateway(spec, "u1", place, envoy, image=image, notes={}, egress=egress)
+    made = desired.gateway(spec, "u1", place, envoy, image=image, pods=pods, notes={}, egress=egress)
     return (
         *made.objects,
         made.client_service,
@@ -167,6 +171,57 @@ def test_the_secrets_of_every_remote_are_mounted() -> None:
     }
 
 
+PLACED = GatewayPods(
+    node_selector={"pool": "edge"},
+    tolerations=({"key": "dedicated", "operator": "Exists", "effect": "NoSchedule"},),
+    affinity={"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+    priority_class_name="serving",
+    image_pull_secrets=("registry", "mirror"),
+)
+
+
+def pod(spec: OffloadSpec = SPEC, **given: Any) -> Any:  # noqa: ANN401 - JSON
+    return deployment(spec, **given).content["spec"]["template"]["spec"]
+
+
+def test_pods_are_placed_as_the_operator_says() -> None:
+    """Nothing of it could be set, so no gateway could start where every node has a taint."""
+    placed, before = pod(pods=PLACED), pod()
+
+    assert {name: placed[name] for name in placed if placed[name] != before.get(name)} == {
+        "nodeSelector": {"pool": "edge"},
+        "tolerations": [{"key": "dedicated", "operator": "Exists", "effect": "NoSchedule"}],
+        "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+        "priorityClassName": "serving",
+        "imagePullSecrets": [{"name": "registry"}, {"name": "mirror"}],
+    }
+    assert placed["topologySpreadConstraints"] == before["topologySpreadConstraints"] != []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"node_selector": {}},
+        {"tolerations": ()},
+        {"affinity": {}},
+        {"priority_class_name": ""},
+        {"image_pull_secrets": ()},
+    ],
+    ids=str,
+)
+def test_another_placement_rolls_the_pods(change: dict[str, Any]) -> None:
+    before, after = (deployment(SPEC, pods=pods) for pods in (PLACED, replace(PLACED, **change)))
+
+    assert before.content["spec"]["template"] != after.content["spec"]["template"]
+    assert before.digest != after.digest
+
+
+def test_pull_secrets_of_a_model_replace_those_of_the_operator() -> None:
+    spec = replace(SPEC, gateway=GatewaySpec(image_pull_secrets=("own",)))
+
+    assert pod(spec, pods=PLACED)["imagePullSecrets"] == [{"name": "own"}]
+
+
 def test_a_pod_has_time_to_drain() -> None:
     pod = deployment(SPEC).content["spec"]["template"]["spec"]
     command = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
@@ -176,7 +231,8 @@ def test_a_pod_has_time_to_drain() -> None:
 
 def policy(*denied: str) -> Any:  # noqa: ANN401 - JSON
     image, place = Image("beamlit-controller:1"), Plan({"app": "llama"}, 8000, PORTS, ipv6=False)
-    made = desired.gateway(SPEC, "u1", place, ENVOY, image=image, notes={}, egress=Egress(denied, "beamlit-system"))
+    egress = Egress(denied, "beamlit-system")
+    made = desired.gateway(SPEC, "u1", place, ENVOY, image=image, pods=ANYWHERE, notes={}, egress=egress)
     return next(each.content["spec"] for each in made.objects if each.resource.kind == "NetworkPolicy")
 
 

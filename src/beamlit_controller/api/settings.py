@@ -25,6 +25,7 @@ from beamlit_controller.api.shared_listener_models import SharedRouteConfig
 from beamlit_controller.api.yaml_documents import Malformed
 from beamlit_controller.core import readable
 from beamlit_controller.core.cloud_identity import CloudIdentity
+from beamlit_controller.core.gateway_pods import GatewayPods
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected, SecretKey
 
 
@@ -150,6 +151,7 @@ class Settings:
     enable_leader_election: bool = True
     allowed_remote_hosts: tuple[str, ...] = ("*",)
     gateways: GatewayBounds = GatewayBounds()
+    gateway_pods: GatewayPods = field(default_factory=GatewayPods)
     standalone: StandaloneSettings = StandaloneSettings()
     metric_secrets: str | None = None
     page: bool = True
@@ -208,6 +210,7 @@ def _settings(config: settings_models.Config) -> Settings:
         enable_leader_election=config.enable_leader_election,
         allowed_remote_hosts=tuple(config.allowed_remote_hosts),
         gateways=_bounds(config),
+        gateway_pods=config.gateway.pods(),
         standalone=_standalone(config.standalone),
         metric_secrets=informer.secrets_directory,
         page=config.page.enabled,

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema
 from beamlit_controller.api import addresses, gateway_bounds, listen_addresses, problems, shared_listener_models
 from beamlit_controller.api.addresses import Address
 from beamlit_controller.api.gateway_bounds import ImagePattern, Network, SecretPattern
+from beamlit_controller.api.gateway_pods import GatewayPodsConfig
 from beamlit_controller.api.informer_models import MetricInformer
 from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.remote import RemoteBackendConfig
@@ -246,6 +247,11 @@ class Config(StrictModel):
         description="Networks that gateways may not connect to, enforced by a NetworkPolicy per gateway. The list replaces "
         "the default; an empty list allows every network. DNS, pods in the model's namespace and the controller are "
         "always reachable.",
+    )
+    gateway: GatewayPodsConfig = Field(
+        default=GatewayPodsConfig(),
+        description="Placement, priority and pull Secrets of the pods of all gateways, as in a pod. Only used in a cluster. "
+        "A change rolls the gateways.",
     )
     page: PageConfig = Field(
         default=PageConfig(), description="The page that shows all models, and the host names it is served under."

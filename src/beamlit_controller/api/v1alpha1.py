@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 
 from beamlit_controller.api import presets
 from beamlit_controller.api.container_resources import Resources
+from beamlit_controller.api.gateway_pods import ImagePullSecret
 from beamlit_controller.api.metadata import ObjectMeta
 from beamlit_controller.api.metric_service import MetricServiceRef
 from beamlit_controller.api.model import StrictModel
@@ -49,12 +50,6 @@ class Routing(StrictModel):
     )
 
 
-class ImagePullSecret(StrictModel):
-    """A Secret with the credentials of an image registry."""
-
-    name: DnsName = Field(description="The Secret's name.")
-
-
 class GatewayConfig(StrictModel):
     """Replicas, resources and image of the gateway."""
 
@@ -66,7 +61,8 @@ class GatewayConfig(StrictModel):
     image_pull_secrets: list[ImagePullSecret] = Field(
         default=[],
         max_length=20,
-        description="Secrets with credentials of image registries.",
+        description="Secrets with credentials of image registries, in the namespace of the ModelDeployment; by default those of "
+        "the controller's `config.gateway.imagePullSecrets`.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     drain_seconds: Annotated[int, Field(ge=0, le=86400)] = Field(

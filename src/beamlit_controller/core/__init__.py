@@ -48,7 +48,7 @@ Gateways and remotes
 - `traffic`, `flow`: the gateways' request counters; `traffic_change`: since when requests are answered as they are now;
   `traffic_summary`: the last minute in numbers and words
 - `gateway_metric`: metrics computed from these counters
-- `gateway_config`: the configuration that a gateway has in force
+- `gateway_config`: the configuration that a gateway has in force; `gateway_pods`: what the operator sets for the pods of all gateways
 - `remote_health`: whether one remote is usable; `remotes_health`: all of a model's
 - `remote_secrets`: the Secret keys that a remote needs
 - `throttle`: limits the percentage while the remote answers 429

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from beamlit_controller.core.gateway_pods import GatewayPods
 from beamlit_controller.core.spec import OffloadSpec, RoutingMode
 from beamlit_controller.kubernetes import egress as egress_policy
 from beamlit_controller.kubernetes import gateway_deployment, gateway_objects
@@ -30,6 +31,7 @@ def gateway(
     envoy: Envoy,
     *,
     image: Image,
+    pods: GatewayPods,
     notes: Mapping[str, str],
     egress: Egress,
 ) -> GatewayObjects:
@@ -40,7 +42,7 @@ def gateway(
         gateway_objects.config_map(spec, owner, files=envoy.files, notes=notes),
         gateway_objects.disruption_budget(spec, owner),
         gateway_deployment.deployment(
-            spec, owner, ports=plan.ports, envoy=envoy, image=image, labels=dict(plan.labels)
+            spec, owner, ports=plan.ports, envoy=envoy, image=image, pods=pods, labels=dict(plan.labels)
         ),
     )
     entrance = gateway_objects.gateway_service(spec, owner, ports=plan.ports)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from beamlit_controller.core import quantity, remote_secrets
+from beamlit_controller.core.gateway_pods import GatewayPods
 from beamlit_controller.core.gateway_spec import GatewaySpec
 from beamlit_controller.core.spec import OffloadSpec, SecretKey
 from beamlit_controller.kubernetes import gateway_objects
@@ -32,10 +33,17 @@ _REQUESTS: Final = {"cpu": "25m", "memory": "48Mi"}
 
 
 def deployment(  # each is a separate input
-    spec: OffloadSpec, owner: str, *, ports: Ports, envoy: Envoy, image: Image, labels: Mapping[str, str]
+    spec: OffloadSpec,
+    owner: str,
+    *,
+    ports: Ports,
+    envoy: Envoy,
+    image: Image,
+    pods: GatewayPods,
+    labels: Mapping[str, str],
 ) -> DesiredObject:
     """Render the Deployment. `labels` are extra pod labels that a taken-over Service selects."""
-    content = _deployment(spec, ports, envoy, image, labels)
+    content = _deployment(spec, envoy, _pod(spec, ports, envoy, image, pods), labels)
     name = gateway_objects.gateway_name(spec.key)
     return gateway_objects.desired_object(DEPLOYMENTS, spec, name, owner, {"spec": content})
 
@@ -48,7 +56,7 @@ def secret_keys(spec: OffloadSpec) -> tuple[SecretKey, ...]:
     return tuple(sorted(found, key=lambda key: (key.name, key.key)))
 
 
-def _deployment(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image, labels: Mapping[str, str]) -> Json:
+def _deployment(spec: OffloadSpec, envoy: Envoy, pod: Json, labels: Mapping[str, str]) -> Json:
     selector = gateway_objects.pod_selector(spec.key)
     restart_for = gateway_objects.config_digest(
         {name: text for name, text in envoy.files.items() if name in envoy.restart_for}
@@ -63,27 +71,20 @@ def _deployment(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image, lab
                 "labels": {**gateway_objects.pod_labels(spec.key), **labels},
                 "annotations": {RESTART_ANNOTATION: restart_for},
             },
-            "spec": _pod(spec, ports, envoy, image),
+            "spec": pod,
         },
     }
 
 
-def _pod(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image) -> Json:
-    sysctls = [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}] if _least(ports) < _UNPRIVILEGED else []
+def _pod(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image, pods: GatewayPods) -> Json:
     return {
         # The default account needs no object of ours, and its token is not mounted.
         "serviceAccountName": "default",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": _drain_seconds(spec) + 15,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-            **({"sysctls": sysctls} if sysctls else {}),
-        },
+        "securityContext": _security(ports),
+        **_placement(pods),
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,
@@ -92,7 +93,7 @@ def _pod(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image) -> Json:
                 "labelSelector": {"matchLabels": gateway_objects.pod_selector(spec.key)},
             }
         ],
-        "imagePullSecrets": [{"name": secret} for secret in spec.gateway.image_pull_secrets],
+        "imagePullSecrets": [{"name": secret} for secret in spec.gateway.image_pull_secrets or pods.image_pull_secrets],
         "containers": [_container(spec, ports, envoy, image)],
         "volumes": [
             {"name": "config", "configMap": {"name": gateway_objects.gateway_name(spec.key)}},
@@ -100,6 +101,29 @@ def _pod(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image) -> Json:
             *_secret_volumes(spec),
         ],
     }
+
+
+def _security(ports: Ports) -> Json:
+    sysctls = [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}] if _least(ports) < _UNPRIVILEGED else []
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": USER,
+        "runAsGroup": USER,
+        "fsGroup": USER,
+        "seccompProfile": {"type": "RuntimeDefault"},
+        **({"sysctls": sysctls} if sysctls else {}),
+    }
+
+
+def _placement(pods: GatewayPods) -> Json:
+    """Return the fields that are set, and no others: an empty one would roll the gateways of an older version."""
+    fields = {
+        "nodeSelector": dict(pods.node_selector),
+        "tolerations": list(pods.tolerations),
+        "affinity": dict(pods.affinity),
+        "priorityClassName": pods.priority_class_name,
+    }
+    return {name: value for name, value in fields.items() if value}
 
 
 def _least(ports: Ports) -> int:

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from beamlit_controller.core.gateway_pods import GatewayPods
 from beamlit_controller.core.spec import OffloadSpec
 from beamlit_controller.kubernetes import desired, gateway_objects, last_good
 from beamlit_controller.kubernetes.config_rollout import ConfigRollout, Progress
@@ -42,10 +43,13 @@ class Rendered:
 class Rendering:
     """Renders the objects of gateways, one model at a time."""
 
-    def __init__(self, renderer: Renderer, rollout: ConfigRollout, *, image: Image, egress: Egress) -> None:
+    def __init__(
+        self, renderer: Renderer, rollout: ConfigRollout, *, image: Image, pods: GatewayPods, egress: Egress
+    ) -> None:
         self._renderer = renderer
         self._rollout = rollout
         self._image = image
+        self._pods = pods
         self._egress = egress
         self._one_at_a_time = asyncio.Lock()
 
@@ -59,7 +63,14 @@ class Rendering:
         if before.objects is None or before.objects[0] != made_of:
             notes = last_good.config_map_data(snapshot.model.last_good)
             made = desired.gateway(
-                spec, snapshot.stored.uid, plan, envoy, image=self._image, notes=notes, egress=self._egress
+                spec,
+                snapshot.stored.uid,
+                plan,
+                envoy,
+                image=self._image,
+                pods=self._pods,
+                notes=notes,
+                egress=self._egress,
             )
             before.objects = (made_of, made)
         return before.objects[1]

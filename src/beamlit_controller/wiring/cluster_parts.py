@@ -125,7 +125,8 @@ def compose(options: ClusterOptions, server: ApiServer, store: Store, inputs: Ex
     egress = Egress(options.settings.gateways.denied_networks, options.namespace)
     files = EnvoyFiles(options, tokens)
     rollout = ConfigRollout(server, inputs.configs, files)
-    passes = GatewayPass(guarded, Rendering(files, rollout, image=options.image, egress=egress), observer)
+    rendering = Rendering(files, rollout, image=options.image, pods=options.settings.gateway_pods, egress=egress)
+    passes = GatewayPass(guarded, rendering, observer)
     reconciler = Reconciler(guarded, store, gateway=passes, status=writer)
     return ReplicaParts(
         clock=inputs.clock,

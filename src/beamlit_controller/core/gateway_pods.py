@@ -1,0 +1,18 @@
+"""What the operator sets for the pods of all gateways in a cluster."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayPods:
+    """Placement, priority and pull Secrets of the pods of all gateways.
+
+    `tolerations` and `affinity` are written as in a pod.
+    """
+
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Mapping[str, object], ...] = ()
+    affinity: Mapping[str, object] = field(default_factory=dict)
+    priority_class_name: str = ""
+    image_pull_secrets: tuple[str, ...] = ()
