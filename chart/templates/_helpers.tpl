@@ -28,9 +28,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{- define "beamlit.podSecurity" -}}
 runAsNonRoot: true
+{{- /* The gateways' pods follow the same setting. */}}
+{{- if ne .Values.config.runAsFixedUser false }}
 runAsUser: 65532
 runAsGroup: 65532
 fsGroup: 65532
+{{- end }}
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
 

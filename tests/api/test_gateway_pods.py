@@ -14,13 +14,13 @@ TERMS = {"nodeSelectorTerms": [{"matchExpressions": [{"key": "pool", "operator":
 APART = {"topologyKey": "topology.kubernetes.io/zone", "matchLabelKeys": ["deployment.beamlit.com/gateway"]}
 
 
-def pods(gateway: object) -> GatewayPods:
-    read = settings.read({"config": {"gateway": gateway}})
+def pods(gateway: object, **more: object) -> GatewayPods:
+    read = settings.read({"config": {"gateway": gateway, **more}})
     assert isinstance(read, Settings), read
     return read.gateway_pods
 
 
-def test_by_default_gateways_run_anywhere() -> None:
+def test_by_default_gateways_run_anywhere_as_the_images_user() -> None:
     assert Settings().gateway_pods == pods({}) == GatewayPods()
 
 
@@ -41,12 +41,13 @@ def test_every_field_is_read_as_a_pod_has_it() -> None:
         "imagePullSecrets": [{"name": "registry"}, {"name": "mirror"}],
     }
 
-    assert pods(given) == GatewayPods(
+    assert pods(given, runAsFixedUser=False) == GatewayPods(
         node_selector={"kubernetes.io/arch": "amd64", "edge": ""},
         tolerations=tuple(tolerations),
         affinity=affinity,
         priority_class_name="serving",
         image_pull_secrets=("registry", "mirror"),
+        fixed_user=False,
     )
 
 
@@ -106,3 +107,10 @@ def test_mistakes(given: dict[str, Any], field: str, part: str) -> None:
     (mistake,) = found
     assert mistake.field == f"config.gateway.{field}"
     assert part in mistake.message
+
+
+def test_whether_the_user_is_fixed_is_true_or_false() -> None:
+    (mistake,) = settings.read({"config": {"runAsFixedUser": "false"}})  # type: ignore[misc] # unless it is accepted
+
+    assert str(mistake.field) == "config.runAsFixedUser"
+    assert mistake.message == 'expected true or false, got "false"; remove the quotes'

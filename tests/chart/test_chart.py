@@ -152,6 +152,23 @@ def test_all_pods_are_restricted(helm: Path) -> None:
             assert {"requests", "limits"} <= container["resources"].keys()
 
 
+@pytest.mark.parametrize("fixed", [True, False], ids=str)
+def test_one_setting_has_the_cluster_assign_the_user_of_every_pod(
+    helm: Path,
+    fixed: bool,  # noqa: FBT001 - a case
+) -> None:
+    """OpenShift refuses pods with a user or group outside of their namespace's own range."""
+    objects = template(helm, {**ALL, "config": {"runAsFixedUser": fixed}})
+
+    ids = dict.fromkeys(("runAsUser", "runAsGroup", "fsGroup"), 65532) if fixed else {}
+    for pod in pods(objects):
+        assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, **ids}
+    (config,) = [each for each in of("ConfigMap", objects) if "settings.yaml" in each["data"]]
+    read = settings.parse(config["data"]["settings.yaml"])
+    assert isinstance(read, Settings)
+    assert read.gateway_pods.fixed_user is fixed
+
+
 PLACED: Json = {
     "nodeSelector": {"example.com/pool": "edge"},
     "tolerations": [{"operator": "Exists"}],

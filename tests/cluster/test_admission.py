@@ -215,7 +215,7 @@ PLACED: Json = {
 }
 
 
-@pytest.mark.parametrize("config", [{}, {"gateway": PLACED}], ids=str)
+@pytest.mark.parametrize("config", [{}, {"gateway": PLACED}, {"runAsFixedUser": False}], ids=str)
 def test_the_token_is_good_for_the_gateway_that_is_rendered_wherever_it_is_placed(token: Token, config: Json) -> None:
     read = settings.read({"config": config})
     assert isinstance(read, Settings)

@@ -206,6 +206,7 @@ def test_pods_are_placed_as_the_operator_says() -> None:
         {"affinity": {}},
         {"priority_class_name": ""},
         {"image_pull_secrets": ()},
+        {"fixed_user": False},
     ],
     ids=str,
 )
@@ -220,6 +221,14 @@ def test_pull_secrets_of_a_model_replace_those_of_the_operator() -> None:
     spec = replace(SPEC, gateway=GatewaySpec(image_pull_secrets=("own",)))
 
     assert pod(spec, pods=PLACED)["imagePullSecrets"] == [{"name": "own"}]
+
+
+def test_where_the_cluster_assigns_the_user_a_pod_names_none_and_is_still_restricted() -> None:
+    """OpenShift refuses pods with a user or group outside of their namespace's own range."""
+    assigned = pod(pods=GatewayPods(fixed_user=False))
+
+    assert assigned["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert assigned["containers"] == pod()["containers"]
 
 
 def test_a_pod_has_time_to_drain() -> None:

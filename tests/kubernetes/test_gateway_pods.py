@@ -18,6 +18,7 @@ TAINTED = GatewayPods(
     node_selector={"pool": "edge"},
     tolerations=({"key": "dedicated", "operator": "Exists"},),
     image_pull_secrets=("registry",),
+    fixed_user=False,
 )
 TEMPLATE = "nodeSelector", "tolerations", "imagePullSecrets"
 
@@ -39,6 +40,7 @@ async def test_changed_settings_reach_the_gateways_that_there_are_with_the_next_
             "tolerations": [{"key": "dedicated", "operator": "Exists"}],
             "imagePullSecrets": [{"name": "registry"}],
         }
+        assert "runAsUser" not in pod()["securityContext"]
 
         await first.end()
         given.settings = replace(given.settings, gateway_pods=GatewayPods())
@@ -46,3 +48,4 @@ async def test_changed_settings_reach_the_gateways_that_there_are_with_the_next_
 
         await eventually(lambda: "nodeSelector" not in pod(), within=120, every=0.05)
         assert not any(pod().get(name) for name in TEMPLATE)
+        assert pod()["securityContext"]["runAsUser"] == 65532

@@ -124,7 +124,7 @@ class GatewayPodsConfig(StrictModel):
         "`gateway.imagePullSecrets`. They have to exist in the namespace of each model.",
     )
 
-    def pods(self) -> GatewayPods:
+    def pods(self, *, fixed_user: bool) -> GatewayPods:
         """Return the valid, complete value."""
         return GatewayPods(
             node_selector=self.node_selector,
@@ -132,4 +132,5 @@ class GatewayPodsConfig(StrictModel):
             affinity=self.affinity.model_dump(by_alias=True, exclude_unset=True),
             priority_class_name=self.priority_class_name or "",
             image_pull_secrets=tuple(each.name for each in self.image_pull_secrets),
+            fixed_user=fixed_user,
         )

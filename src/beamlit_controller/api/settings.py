@@ -210,7 +210,7 @@ def _settings(config: settings_models.Config) -> Settings:
         enable_leader_election=config.enable_leader_election,
         allowed_remote_hosts=tuple(config.allowed_remote_hosts),
         gateways=_bounds(config),
-        gateway_pods=config.gateway.pods(),
+        gateway_pods=config.gateway.pods(fixed_user=config.run_as_fixed_user),
         standalone=_standalone(config.standalone),
         metric_secrets=informer.secrets_directory,
         page=config.page.enabled,

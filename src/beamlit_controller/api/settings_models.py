@@ -253,6 +253,11 @@ class Config(StrictModel):
         description="Placement, priority and pull Secrets of the pods of all gateways, as in a pod. Only used in a cluster. "
         "A change rolls the gateways.",
     )
+    run_as_fixed_user: bool = Field(
+        default=True,
+        description="Run the pods of gateways, and those of the chart, as user and group 65532. If false, their security "
+        "contexts have no runAsUser, runAsGroup and fsGroup, for clusters that assign them, such as OpenShift.",
+    )
     page: PageConfig = Field(
         default=PageConfig(), description="The page that shows all models, and the host names it is served under."
     )

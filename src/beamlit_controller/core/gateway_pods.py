@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class GatewayPods:
-    """Placement, priority and pull Secrets of the pods of all gateways.
+    """Placement, priority, pull Secrets and user of the pods of all gateways.
 
-    `tolerations` and `affinity` are written as in a pod.
+    `tolerations` and `affinity` are written as in a pod. Without `fixed_user` the cluster assigns the user and the groups.
     """
 
     node_selector: Mapping[str, str] = field(default_factory=dict)
@@ -16,3 +16,4 @@ class GatewayPods:
     affinity: Mapping[str, object] = field(default_factory=dict)
     priority_class_name: str = ""
     image_pull_secrets: tuple[str, ...] = ()
+    fixed_user: bool = True

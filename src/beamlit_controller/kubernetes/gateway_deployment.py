@@ -83,7 +83,7 @@ def _pod(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image, pods: Gate
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": _drain_seconds(spec) + 15,
-        "securityContext": _security(ports),
+        "securityContext": _security(ports, pods),
         **_placement(pods),
         "topologySpreadConstraints": [
             {
@@ -103,13 +103,11 @@ def _pod(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image, pods: Gate
     }
 
 
-def _security(ports: Ports) -> Json:
+def _security(ports: Ports, pods: GatewayPods) -> Json:
     sysctls = [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}] if _least(ports) < _UNPRIVILEGED else []
     return {
         "runAsNonRoot": True,
-        "runAsUser": USER,
-        "runAsGroup": USER,
-        "fsGroup": USER,
+        **(dict.fromkeys(("runAsUser", "runAsGroup", "fsGroup"), USER) if pods.fixed_user else {}),
         "seccompProfile": {"type": "RuntimeDefault"},
         **({"sysctls": sysctls} if sysctls else {}),
     }
