@@ -1,4 +1,4 @@
-"""`release` where a configured namespace may not be listed: the others are released all the same."""
+"""`release`: it stops the controller, if there is one, and releases what it may when a namespace may not be listed."""
 
 import asyncio
 from dataclasses import replace
@@ -9,11 +9,39 @@ from beamlit_controller.kubernetes.api_server import ApiError
 from beamlit_controller.wiring import release
 from fakes import api_faults, api_users
 from fakes.api_controllers import Controllers
+from fakes.api_server import FakeApiServer
 from fakes.objects_of_models import Seen, model, service, workload
 from fakes.replica import World, world
 from waiting import eventually
 
 pytestmark = pytest.mark.looptime
+
+CONTROLLER = workload("controller", "beamlit-system")
+
+
+async def test_the_controller_is_scaled_to_nothing() -> None:
+    server = FakeApiServer("beamlit-system")
+    api_users.put(server, CONTROLLER)
+
+    await release.stop_controller(server.connect(), "beamlit-system", "controller")
+
+    found = server.find("apps/v1", "Deployment", "beamlit-system", "controller")
+    assert found is not None
+    assert found["spec"]["replicas"] == 0
+
+
+async def test_a_controller_that_is_not_there_is_stopped_already() -> None:
+    """After a half-finished uninstall, the Job failed with 404 and Helm could never remove the release."""
+    await release.stop_controller(FakeApiServer("beamlit-system").connect(), "beamlit-system", "controller")
+
+
+async def test_a_controller_that_must_not_be_stopped_ends_the_release() -> None:
+    server = FakeApiServer("beamlit-system")
+    api_users.put(server, CONTROLLER)
+    server.faults.refuse("merge", "*/scale", api_faults.RefusedError(403, "Forbidden", "not allowed"))
+
+    with pytest.raises(ApiError, match="not allowed"):
+        await release.stop_controller(server.connect(), "beamlit-system", "controller")
 
 
 async def served(given: World) -> None:

@@ -34,6 +34,7 @@ from beamlit_controller.wiring.cluster_options import ClusterOptions
 
 LOOKS_EVERY = 0.5
 FORBIDDEN = 403
+NOT_FOUND = 404
 
 log = structlog.stdlib.get_logger()
 
@@ -53,7 +54,7 @@ async def release_all(server: ApiServer, options: ClusterOptions, deployment: st
     Namespaces that the API server refuses to list are left out, and then named by an ApiError.
     """
     if deployment:
-        await server.merge(paths.DEPLOYMENTS.path(options.namespace, deployment, "scale"), {"spec": {"replicas": 0}})
+        await stop_controller(server, options.namespace, deployment)
     lease = Lease(server, namespace=options.namespace, name=options.lease, identity=options.identity)
     async with asyncio.TaskGroup() as group:
         election = group.create_task(lease.run())
@@ -76,6 +77,16 @@ async def _have_models(server: ApiServer, namespaces: Sequence[str | None]) -> b
             if error.code != FORBIDDEN:
                 raise
     return await restore.has_models(server, last)
+
+
+async def stop_controller(server: ApiServer, namespace: str, deployment: str) -> None:
+    """Scale the controller's Deployment to 0. A Deployment that does not exist needs no stopping. Raises ApiError."""
+    try:
+        await server.merge(paths.DEPLOYMENTS.path(namespace, deployment, "scale"), {"spec": {"replicas": 0}})
+    except ApiError as error:
+        if error.code != NOT_FOUND:
+            raise
+        log.info("no controller to stop", deployment=f"{namespace}/{deployment}")
 
 
 async def _restored(server: ApiServer, namespaces: Sequence[str | None]) -> None:
