@@ -60,6 +60,18 @@ def test_the_defaults() -> None:
     assert Settings().standalone.listener(ModelKey("a", "b")) is None
 
 
+@pytest.mark.parametrize("type_", [{}, {"type": "kubernetes"}], ids=["by default", "asked for"])
+def test_a_prometheus_that_is_not_used_is_pointed_out(type_: dict[str, str]) -> None:
+    """With the type left out, External metrics were read from the metrics API, and nothing said so."""
+    parsed = settings({"metricInformer": {**type_, "prometheus": {"address": "my-local-prom:9090"}}})
+
+    assert parsed.prometheus is None
+    (notice,) = parsed.notices
+    assert notice.field == "config.metricInformer.prometheus"
+    assert "set type: prometheus" in notice.message
+    assert settings(asking()).notices == ()
+
+
 ROUTE = "standalone.sharedListeners.main.routes[0]"
 
 

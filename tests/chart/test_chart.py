@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+import textwrap
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -356,6 +357,39 @@ def test_an_image_by_digest_is_the_image_of_all_pods_and_of_the_gateways(helm: P
     named = [each["value"] for one in containers for each in one.get("env", ()) if each["name"] == "GATEWAY_IMAGE"]
     assert {each["image"] for each in containers} == {f"example.com/it:1@{digest}"}
     assert named == [f"example.com/it:1@{digest}"]
+
+
+def test_what_is_said_after_an_installation_holds_after_an_upgrade_too(helm: Path, tmp_path: Path) -> None:
+    """It said that no request leaves before a ModelDeployment is created, but kept ones offloaded at once."""
+    said = notes(helm, tmp_path, {})
+
+    assert "take effect at once" in said
+    assert "until you create" not in said
+
+
+def test_a_prometheus_that_is_not_used_is_pointed_out_after_an_installation(helm: Path, tmp_path: Path) -> None:
+    prometheus = {"prometheus": {"address": "my-local-prom:9090"}}
+    remark = "config.metricInformer.prometheus has no effect with type kubernetes"
+
+    assert remark in notes(helm, tmp_path, {"config": {"metricInformer": prometheus}})
+    assert remark not in notes(helm, tmp_path, USERS)
+    assert remark not in notes(helm, tmp_path, {})
+
+
+def notes(helm: Path, folder: Path, values: Json) -> str:
+    """Render the notes as a template like any other: `helm template` leaves NOTES.txt out, and an installation needs a cluster."""
+    copied = shutil.copytree(CHART, folder / "chart", dirs_exist_ok=True)
+    text = (copied / "templates" / "NOTES.txt").read_text()
+    (copied / "templates" / "notes.yaml").write_text(f"notes: |\n{textwrap.indent(text, '  ')}")
+    done = subprocess.run(
+        [helm, "template", "beamlit-controller", copied, KUBERNETES, "--show-only=templates/notes.yaml", "--values=-"],
+        input=json.dumps(values),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return str(yaml.safe_load(done.stdout)["notes"])
 
 
 def test_with_a_secret_of_ones_own_every_rendering_is_the_same(helm: Path) -> None:

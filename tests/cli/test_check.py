@@ -117,3 +117,15 @@ def test_a_model_whose_gateway_no_config_map_holds_is_a_mistake_in_a_cluster_onl
     assert told.startswith(f"{path}: default/llama: Envoy's files have ")
     assert "a ConfigMap holds 1,048,576: use fewer or shorter modelNames" in told
     assert alone.returncode == 0
+
+
+def test_a_prometheus_that_is_not_used_is_a_note(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("config: {metricInformer: {prometheus: {address: 'my-local-prom:9090'}}}\n")
+
+    checked = commands.typed("check", path)
+
+    assert checked.returncode == 0
+    assert checked.stdout.startswith(
+        f"{path}: note: config.metricInformer.prometheus: has no effect with type kubernetes"
+    )

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 from beamlit_controller.api import addresses, scalars
 from beamlit_controller.api.cloud_models import AwsPrometheusConfig, AzurePrometheusConfig, GooglePrometheusConfig
 from beamlit_controller.api.model import StrictModel
+from beamlit_controller.api.problems import Notice
 from beamlit_controller.api.rules import AllOrNone, AtMostOne, Mistake, Rule, dig
 from beamlit_controller.api.scalars import Word
 
@@ -163,6 +164,14 @@ class MetricInformer(StrictModel):
             yield Mistake(
                 ("prometheus", "timeoutSeconds"), f"expected less than the period of {period} s, got {timeout}"
             )
+
+
+def notices(given: MetricInformer) -> tuple[Notice, ...]:
+    """Point out a Prometheus that is not used. It is valid, so that users can switch the type alone."""
+    if given.prometheus is None or given.type == "prometheus":
+        return ()
+    message = f"has no effect with type {given.type}; to use it, set type: prometheus"
+    return (Notice("config.metricInformer.prometheus", message),)
 
 
 def _pairs(given: object) -> Iterator[tuple[str, str]]:

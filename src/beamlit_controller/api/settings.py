@@ -20,6 +20,7 @@ from beamlit_controller.api import (
     yaml_documents,
 )
 from beamlit_controller.api.addresses import Address
+from beamlit_controller.api.problems import Notice
 from beamlit_controller.api.remote import RemoteBackendConfig
 from beamlit_controller.api.shared_listener_models import SharedRouteConfig
 from beamlit_controller.api.yaml_documents import Malformed
@@ -141,7 +142,10 @@ class GatewayBounds:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings. `prometheus` is None if External metrics come from the Kubernetes metrics APIs."""
+    """All settings. `prometheus` is None if External metrics come from the Kubernetes metrics APIs.
+
+    `notices` are the settings without effect.
+    """
 
     prometheus: PrometheusSettings | None = None
     period: timedelta = timedelta(seconds=informer_models.DEFAULT_PERIOD_SECONDS)
@@ -157,6 +161,7 @@ class Settings:
     page: bool = True
     page_hosts: tuple[str, ...] = ()
     otlp: OtlpSettings | None = None
+    notices: tuple[Notice, ...] = ()
 
     def secret_file(self, key: ModelKey, secret: SecretKey) -> Path | None:
         """Return the file of a Secret key for reading metrics; None if no directory is configured."""
@@ -216,6 +221,7 @@ def _settings(config: settings_models.Config) -> Settings:
         page=config.page.enabled,
         page_hosts=tuple(config.page.hosts),
         otlp=_otlp(config.tracing.otlp) if config.tracing.otlp else None,
+        notices=informer_models.notices(informer),
     )
 
 

@@ -151,7 +151,8 @@ def _settings(text: str) -> _Report:
     given = api_settings.parse(text)
     if not isinstance(given, Settings):
         return _Report(tuple(map(str, given)))
-    return _Report(notices=tuple(map(str, shared_routes.notices(given.standalone.shared_listeners))))
+    notices = (*given.notices, *shared_routes.notices(given.standalone.shared_listeners))
+    return _Report(notices=tuple(map(str, notices)))
 
 
 def _manifests(parsed: Parsed, against: _Against) -> _Report:

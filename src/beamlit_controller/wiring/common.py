@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import structlog
+
 from beamlit_controller.api import settings as api_settings
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.controller.ports import Source
@@ -15,6 +17,8 @@ from beamlit_controller.core import readable
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.prometheus.connection import Connection, HttpBasicAuth, TlsFiles
 from beamlit_controller.prometheus.source import PrometheusSource
+
+log = structlog.stdlib.get_logger()
 
 STUCK = timedelta(seconds=60)
 """Without a successful round for this time, and for ten periods, the controller is unhealthy."""
@@ -39,7 +43,9 @@ def remotes_ready(known: Iterable[tuple[ModelKey, str]]) -> dict[ModelKey, float
 
 
 async def prometheus_source(settings: Settings, resources: AsyncExitStack) -> PrometheusSource | None:
-    """Return the source of External metrics, if they are read from Prometheus."""
+    """Return the source of External metrics, if they are read from Prometheus; log settings of it that are not used."""
+    for notice in settings.notices:
+        log.warning("setting without effect", setting=notice.field, message=notice.message)
     if settings.prometheus is None:
         return None
     return await resources.enter_async_context(PrometheusSource(connection(settings.prometheus)))
