@@ -348,6 +348,52 @@ def test_everything_is_given_back_before_the_controller_goes(helm: Path) -> None
     assert of("Job", template(helm, {"release": {"enabled": False}})) == []
 
 
+def test_the_pod_that_gives_everything_back_gets_what_the_controllers_pods_get(helm: Path) -> None:
+    """Without the affinity, the labels and the variables of the controller's pods, it was refused or stayed pending."""
+    terms = [{"matchExpressions": [{"key": "pool", "operator": "In", "values": ["system"]}]}]
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+    values = {
+        "imagePullSecrets": [{"name": "registry"}],
+        "nodeSelector": {"pool": "system"},
+        "tolerations": [{"key": "system", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": required},
+        "podLabels": {"team": "search"},
+        "podAnnotations": {"example.com/cost": "search"},
+        "extraEnv": [{"name": "KUBECONFIG", "value": "/etc/kube/config"}],
+        "extraVolumes": [{"name": "kube", "secret": {"secretName": "kube"}}],
+        "extraVolumeMounts": [{"name": "kube", "mountPath": "/etc/kube"}],
+        "logLevel": "debug",
+    }
+
+    (job,) = of("Job", template(helm, values))
+
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    for name in ("imagePullSecrets", "nodeSelector", "tolerations", "affinity"):
+        assert pod[name] == values[name]
+    assert job["spec"]["template"]["metadata"]["labels"].items() >= {"team": "search"}.items()
+    assert job["spec"]["template"]["metadata"]["annotations"].items() >= {"example.com/cost": "search"}.items()
+    assert values["extraEnv"][0] in container["env"]
+    assert values["extraVolumes"][0] in pod["volumes"]
+    assert values["extraVolumeMounts"][0] in container["volumeMounts"]
+    assert "--log-level=debug" in container["args"]
+
+
+def test_no_mesh_keeps_the_job_from_completing_unless_asked_for(helm: Path) -> None:
+    """A sidecar that is no native one runs on after the command has ended, so the Job never completed."""
+    injected = {"sidecar.istio.io/inject": "true"}
+
+    def labels(values: Json) -> Json:
+        (job,) = of("Job", template(helm, values))
+        return job["spec"]["template"]["metadata"]["labels"]
+
+    (job,) = of("Job", template(helm))
+    assert labels({})["sidecar.istio.io/inject"] == "false"
+    assert job["spec"]["template"]["metadata"]["annotations"] == {"linkerd.io/inject": "disabled"}
+    assert labels({"podLabels": injected})["sidecar.istio.io/inject"] == "false"
+    assert labels({"release": {"podLabels": injected}})["sidecar.istio.io/inject"] == "true"
+
+
 def test_an_image_by_digest_is_the_image_of_all_pods_and_of_the_gateways(helm: Path) -> None:
     digest = f"sha256:{'0a' * 32}"
 
