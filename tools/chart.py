@@ -10,14 +10,12 @@ import yaml
 
 from beamlit_controller.api import crd, schema
 from beamlit_controller.api.settings_models import Config
+from tools import pod_values
 
 ROOT = Path(__file__).parent.parent
 CHART = ROOT / "chart"
 BEGIN, END = "<!-- values: rendered by `make render` -->", "<!-- end of values -->"
 Schema = dict[str, Any]
-
-FREE = frozenset({"nodeSelector", "affinity", "annotations", "labels", "podAnnotations", "podLabels", "resources"})
-"""Values that are Kubernetes' own: whatever is in them is checked by the API server."""
 
 
 def render_all() -> Mapping[str, str]:
@@ -43,7 +41,7 @@ def values_schema() -> Schema:
     given = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
     described = dict(descriptions())
     properties = {name: _of_value(value, name, described) for name, value in given.items() if name != "config"}
-    config = closed(schema.of(Config))
+    config = _of_config(closed(schema.of(Config)))
     anything = {"description": "Values shared with other charts.", "type": "object"}
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
@@ -52,6 +50,14 @@ def values_schema() -> Schema:
         "additionalProperties": False,
         "properties": {"config": config, **properties, "global": anything},
     }
+
+
+def _of_config(config: Schema) -> Schema:
+    """Refuse what has no effect in a cluster, and Prometheus without an address, which the controller does not start with."""
+    properties = {name: each for name, each in config["properties"].items() if name != "standalone"}
+    prometheus = {"required": ["type"], "properties": {"type": {"const": "prometheus"}}}
+    properties["metricInformer"] |= {"if": prometheus, "then": {"required": ["prometheus"]}}
+    return {**config, "properties": properties}
 
 
 def closed(node: Any) -> Any:  # noqa: ANN401 - any part of a schema
@@ -67,9 +73,10 @@ def closed(node: Any) -> Any:  # noqa: ANN401 - any part of a schema
 def _of_value(value: object, path: str, described: Mapping[str, str]) -> Schema:
     said = {"description": described[path]} if path in described else {}
     name = path.rpartition(".")[2]
+    own = pod_values.of(name)
+    if own is not None:
+        return {**said, **own}
     match value:
-        case Mapping() if name in FREE:
-            return {**said, "type": "object"}
         case Mapping():
             below = {key: _of_value(each, f"{path}.{key}", described) for key, each in value.items()}
             return {**said, "type": "object", "additionalProperties": False, "properties": below}

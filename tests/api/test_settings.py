@@ -184,6 +184,7 @@ def test_addresses_that_are_refused(address: str, part: str) -> None:
         ({"metricInformr": {}}, "metricInformr", "did you mean metricInformer?"),
         ({"metricInformer": {"type": "prom"}}, "metricInformer.type", "did you mean prometheus?"),
         ({"metricInformer": {"type": "prometheus"}}, "metricInformer.prometheus", "required with type prometheus"),
+        ({"namespaces": ["a", "b", "a"]}, "namespaces", "expected each name once, got a twice"),
         ({"metricInformer": {"periodSeconds": 0}}, "metricInformer.periodSeconds", "at least 1"),
         ({"metricInformer": None}, "metricInformer", "nothing is given"),
         (asking(timeoutSeconds=5), "metricInformer.prometheus.timeoutSeconds", "less than the period of 5 s"),

@@ -112,6 +112,20 @@ def test_the_users_values_are_the_settings_as_they_stand(helm: Path) -> None:
         ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
         ({"image": {"digest": "latest"}}, "digest"),
         ({"replicas": "two"}, "replicas"),
+        ({"resources": {"request": {"cpu": "1"}}}, "request"),
+        ({"tolerations": [{"key": "gpu", "operater": "Exists"}]}, "operater"),
+        ({"tolerations": [{"key": "gpu", "effect": "NoSchedul"}]}, "effect"),
+        ({"affinity": {"nodeAffinty": {}}}, "nodeAffinty"),
+        ({"affinity": {"podAntiAffinity": {"required": []}}}, "required"),
+        ({"nodeSelector": {"gpu": True}}, "nodeSelector"),
+        ({"imagePullSecrets": ["registry"]}, "imagePullSecrets"),
+        ({"extraEnv": [{"name": "A", "valueOf": {}}]}, "valueOf"),
+        ({"extraEnv": [{"value": "a"}]}, "name"),
+        ({"extraVolumeMounts": [{"name": "a", "mountPath": "/a", "readonly": True}]}, "readonly"),
+        ({"podLabels": {"a": 1}}, "podLabels"),
+        ({"config": {"metricInformer": {"type": "prometheus"}}}, "prometheus"),
+        ({"config": {"namespaces": ["a", "a"]}}, "namespaces"),
+        ({"config": {"standalone": {"listen": "127.0.0.1:8080"}}}, "standalone"),
     ],
     ids=str,
 )
@@ -120,6 +134,56 @@ def test_a_value_that_is_not_known_or_not_right_is_refused_by_name(helm: Path, v
 
     assert done.returncode != 0
     assert word in done.stderr
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "podLabels",
+        "release.podLabels",
+        "serviceMonitor.labels",
+        "podMonitor.labels",
+        "dashboards.labels",
+        "prometheusRule.labels",
+    ],
+)
+def test_a_label_that_the_chart_sets_is_refused(helm: Path, path: str) -> None:
+    """In `podLabels` it took the pods away from the Deployment's and the Service's selector."""
+    (deployment,) = of("Deployment", template(helm))
+    for label in deployment["metadata"]["labels"]:
+        values: Json = {label: "x"}
+        for name in reversed(path.split(".")):
+            values = {name: values}
+
+        assert f"{path}: expected labels that the chart does not set itself, got {label}" in (
+            run(helm, "template", values).stderr
+        )
+
+
+def test_the_annotation_that_restarts_the_pods_is_the_charts(helm: Path) -> None:
+    done = run(helm, "template", {"podAnnotations": {"checksum/config": "x"}})
+
+    assert "podAnnotations: expected annotations that the chart does not set itself, got checksum/config" in done.stderr
+
+
+def test_a_variable_that_the_chart_sets_or_that_is_given_twice_is_refused(helm: Path) -> None:
+    values = {"clusterDomain": "example.org", "extraEnv": [{"name": "A", "value": "a"}]}
+    (deployment,) = of("Deployment", template(helm, values))
+    names = [each["name"] for each in deployment["spec"]["template"]["spec"]["containers"][0]["env"]]
+
+    assert "CLUSTER_DOMAIN" in names
+    for name in (*names, "SHARES_ADDRESS"):
+        added = [*values["extraEnv"], {"name": name, "value": "b"}]
+        assert f"extraEnv: expected each variable once, and none that the chart sets itself, got {name}" in (
+            run(helm, "template", {**values, "extraEnv": added}).stderr
+        )
+
+
+def test_a_value_of_null_is_none(helm: Path) -> None:
+    nothing = dict.fromkeys(("podLabels", "podAnnotations", "extraEnv", "tolerations", "affinity"))
+
+    values: Json = {**nothing, "release": {"podLabels": None, "podAnnotations": None}, "dashboards": {"labels": None}}
+    assert of("Deployment", template(helm, values))
 
 
 def test_several_replicas_without_an_election_are_refused(helm: Path) -> None:

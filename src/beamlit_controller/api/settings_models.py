@@ -35,6 +35,13 @@ def _endpoint(text: str) -> str:
     return text
 
 
+def _unique(names: list[str]) -> list[str]:
+    repeated = next((name for index, name in enumerate(names) if name in names[:index]), None)
+    if repeated is not None:
+        raise ValueError(f"expected each name once, got {repeated} twice")
+    return names
+
+
 def _listener(text: str) -> str:
     addresses.parse(text, lowest_port=0)
     return text
@@ -204,8 +211,11 @@ class Config(StrictModel):
         default=None,
         description="Several remotes instead of `defaultRemoteBackend`, in order; same format as `remoteBackends`.",
     )
-    namespaces: list[DnsLabel] = Field(
-        default=[], max_length=1000, description="Namespaces whose ModelDeployments are managed; by default all."
+    namespaces: Annotated[list[DnsLabel], AfterValidator(_unique)] = Field(
+        default=[],
+        max_length=1000,
+        json_schema_extra={"uniqueItems": True},
+        description="Namespaces whose ModelDeployments are managed; by default all.",
     )
     enable_leader_election: bool = Field(
         default=True, description="Elect one replica as the leader, which decides and writes. Only used in a cluster."
