@@ -19,8 +19,8 @@ from docs import pages
 from docs.pages import ROOT, Block
 
 REMOTE = {"remoteBackend": {"host": "api.example.com"}}
-OTHERS_FIELDS = {"ignoreDifferences", "syncPolicy"}
-"""Fields of Argo CD's Application."""
+OTHERS_FIELDS = {"ignoreDifferences", "syncPolicy", "uninstall"}
+"""Fields of Argo CD's Application and of Flux's HelmRelease."""
 OTHERS_KINDS = {"Certificate", "ConfigMap", "ScaledObject", "Service"}
 VALUES = yaml.safe_load((ROOT / "chart" / "values.yaml").read_text())
 SYSTEMS = {"docker", "export", "loginctl", "openssl", "pip", "python3", "rm", "systemctl"}
@@ -105,7 +105,7 @@ def around(spec: dict[str, Any]) -> str:
 
 
 def foreign(content: dict[str, Any]) -> list[str]:
-    """Return the fields that neither an object of Kubernetes, nor Argo CD's, nor the rules of prometheus-adapter have."""
+    """Return the fields that neither an object of Kubernetes, nor Argo CD's or Flux's, nor the rules of prometheus-adapter have."""
     known = {"apiVersion", "kind", "metadata", "spec", "externalRules"}
     strange = [key for key in content if key not in known]
     spec = content.get("spec", {})
