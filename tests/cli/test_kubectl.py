@@ -153,6 +153,26 @@ async def test_the_exit_code_is_that_of_the_command(tmp_path: Path) -> None:
     assert "no model mistral; the controller knows: models/llama" in ended.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["llama", "-n", "models"], 0),
+        (["llama", "--namespace", "models"], 0),
+        (["models/llama", "-n", "models"], 0),
+        (["llama", "-n", "others"], 2),
+        (["models/llama", "-n", "others"], 1),
+    ],
+    ids=str,
+)
+async def test_the_namespace_is_an_option_as_it_is_of_kubectl(tmp_path: Path, arguments: list[str], code: int) -> None:
+    async with world(tmp_path) as here:
+        explained = await here.run("kubectl-offload", "explain", *arguments)
+        told = await here.run("kubectl-offload", "history", *arguments)
+
+    assert (explained.code, told.code) == (code, code)
+    assert ("models/llama" in explained.out, "MetricAboveTarget" in told.out) == (code == 0, code == 0)
+
+
 async def test_the_history_has_the_latest_change_first_with_its_reason(tmp_path: Path) -> None:
     async with world(tmp_path) as here:
         ended = await here.run("beamlit-controller", "history", "llama", "--address", here.address)

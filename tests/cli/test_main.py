@@ -11,6 +11,7 @@ import cyclopts
 import pytest
 
 from beamlit_controller.cli.main import COMMANDS
+from beamlit_controller.kubernetes import api_server
 from fakes import commands
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -253,6 +254,38 @@ def test_an_override_without_a_name_in_the_environment_has_that_of_the_user(tmp_
 
     (file,) = (tmp_path / "overrides").iterdir()
     assert (done.returncode, json.loads(file.read_bytes())["author"]) == (0, pwd.getpwuid(os.getuid()).pw_name)
+
+
+@pytest.mark.parametrize("model", [("llama",), ("default/llama",), ("llama", "-n", "default")], ids=" ".join)
+def test_an_override_on_this_machine_takes_a_model_in_each_form(tmp_path: Path, model: tuple[str, ...]) -> None:
+    (tmp_path / "decisions").mkdir()
+    (tmp_path / "decisions" / "default.llama.json").touch()
+
+    done = commands.typed("override", *model, "--percentage", "25", "--state-dir", tmp_path)
+
+    assert done.stdout == "default/llama: 25 % until it is cleared\n"
+
+
+CONTEXTS = """\
+current-context: first
+clusters: [{name: here, cluster: {server: "http://127.0.0.1:9"}}]
+contexts:
+  - {name: first, context: {cluster: here, user: me}}
+  - {name: second, context: {cluster: here, user: me, namespace: research}}
+users: [{name: me, user: {}}]
+"""
+
+
+def test_an_override_in_a_cluster_uses_the_context_it_is_given(tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "config"
+    kubeconfig.write_text(CONTEXTS)
+
+    there = api_server.configuration(kubeconfig, context="second")
+    unknown = commands.typed("override", "llama", "25%", "--context", "third", "--kubeconfig", kubeconfig)
+
+    assert (api_server.configuration(kubeconfig).namespace, there.namespace) == ("default", "research")
+    assert unknown.returncode == 1
+    assert "Context 'third' not found" in unknown.stderr
 
 
 def test_run_says_in_one_line_why_it_can_not_run(tmp_path: Path) -> None:

@@ -238,7 +238,7 @@ async def test_a_person_overrides_the_metrics_and_takes_it_back(world: World, ri
     assert (await override("25", "--for=soon"))[0] == 1
     assert (await override())[0] == 1
     with pytest.raises(ApiError, match=f"there is no ModelDeployment nobody in namespace {world.namespace}"):
-        await overriding.override(world.namespace, "nobody", None, world.client.kubeconfig)
+        await overriding.override(f"{world.namespace}/nobody", None, kubeconfig=world.client.kubeconfig)
 
 
 async def test_an_autoscaler_on_the_same_workload_is_warned_of(world: World, one: Replica) -> None:

@@ -54,6 +54,11 @@ def _blocks(page: Path) -> list[Block]:
     ]
 
 
+def quoted(page: Path) -> list[str]:
+    """Return what the prose of a page has as code, without line breaks."""
+    return [re.sub(r"\s+", " ", each) for each in re.findall(r"`([^`]+)`", prose(page))]
+
+
 def prose(page: Path) -> str:
     """Return a page without its blocks of code."""
     return CODE.sub("", page.read_text())

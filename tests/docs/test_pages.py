@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import yaml
+from cyclopts import App
 
 from beamlit_controller.api import manifests, settings
 from beamlit_controller.api.offloading import OffloadingConfig
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.api.v1alpha1 import Spec
-from beamlit_controller.cli.main import app
+from beamlit_controller.cli import kubectl, main
 from beamlit_controller.core.reason import Reason
 from docs import pages
 from docs.pages import ROOT, Block
@@ -33,11 +34,22 @@ def words(command: str) -> list[str]:
 
 
 COMMANDS = [(str(block), command) for block in pages.blocks("sh") for command in block.commands]
-OURS = [
-    words(command)[1:]
-    for command in dict.fromkeys(command for _, command in COMMANDS)
-    if Path(words(command)[0]).name == "beamlit-controller"
-]
+
+
+def ours() -> Iterator[tuple[str, App, list[str]]]:
+    """Yield our commands of all pages, those within the prose too if they have arguments, each with the program that runs it."""
+    shown = [command for _, command in COMMANDS]
+    quoted = [each for page in pages.PAGES for each in pages.quoted(page) if OF_OURS.match(each)]
+    for command in dict.fromkeys([*shown, *quoted]):
+        match [Path(words(command)[0]).name, *words(command)[1:]]:
+            case ["beamlit-controller", *rest]:
+                yield command, main.app, rest
+            case ["kubectl", "offload", *rest]:
+                yield command, kubectl.app, rest
+
+
+OF_OURS = re.compile(r"(beamlit-controller|kubectl offload) [a-z]+ ")
+OURS = list(ours())
 
 
 def test_blocks_of_code_are_yaml_or_commands_or_only_to_look_at() -> None:
@@ -112,9 +124,10 @@ def foreign(content: dict[str, Any]) -> list[str]:
     return strange + [key for key in spec if key not in {"selector", *OTHERS_FIELDS}]
 
 
-@pytest.mark.parametrize("line", OURS, ids=" ".join)
-def test_our_own_commands_take_what_the_page_gives_them(line: list[str]) -> None:
-    command, bound, _ = app.parse_args(line, exit_on_error=False, print_error=False)
+@pytest.mark.parametrize(("program", "line"), [each[1:] for each in OURS], ids=[each[0] for each in OURS])
+def test_our_own_commands_take_what_the_page_gives_them(program: App, line: list[str]) -> None:
+    """`kubectl offload explain NAME -n NAMESPACE` was an error, in the runbooks of two alerts."""
+    command, bound, _ = program.parse_args(line, exit_on_error=False, print_error=False)
 
     assert command.__name__ == line[0]
     assert bound.arguments or len(line) == 1

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from beamlit_controller.api import system_errors
 from beamlit_controller.api.models_view import ModelsView, ModelView, WaitingView
-from beamlit_controller.cli import explain_screen
+from beamlit_controller.cli import explain_screen, inputs
 from beamlit_controller.controller import response_body
 from beamlit_controller.controller.deadline import Deadline
 from beamlit_controller.core import printable
@@ -55,6 +55,7 @@ class Failed:
 def explain(
     name: str,
     *,
+    namespace: inputs.Namespace = "",
     address: str = "http://127.0.0.1:8081",
     output: Output = "table",
     watch: bool = False,
@@ -65,6 +66,8 @@ def explain(
     ----------
     name
         NAME or NAMESPACE/NAME of the ModelDeployment.
+    namespace
+        Namespace of the ModelDeployment; by default any, if only one has a model of that name.
     address
         Address of the controller (config.standalone.webListen).
     output
@@ -73,7 +76,7 @@ def explain(
         Show it again every second.
     """
     try:
-        sys.exit(asyncio.run(report(name, address, output, watch=watch)))
+        sys.exit(asyncio.run(report(inputs.qualified(name, namespace), address, output, watch=watch)))
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -10,22 +10,24 @@ from rich.table import Table
 from rich.text import Text
 
 from beamlit_controller.api.models_view import ChangeView, WaitingView
-from beamlit_controller.cli import changes, explain
+from beamlit_controller.cli import changes, explain, inputs
 from beamlit_controller.cli.explain import Failed
 from beamlit_controller.core import printable
 
 
-def history(name: str, *, address: str = "http://127.0.0.1:8081") -> None:
+def history(name: str, *, namespace: inputs.Namespace = "", address: str = "http://127.0.0.1:8081") -> None:
     """Print the last changes of a model's percentage, latest first, with their reasons.
 
     Parameters
     ----------
     name
         NAME or NAMESPACE/NAME of the ModelDeployment.
+    namespace
+        Namespace of the ModelDeployment; by default any, if only one has a model of that name.
     address
         Address of the controller (config.standalone.webListen).
     """
-    sys.exit(asyncio.run(tell(name, address, Console())))
+    sys.exit(asyncio.run(tell(inputs.qualified(name, namespace), address, Console())))
 
 
 async def tell(name: str, address: str, console: Console) -> int:

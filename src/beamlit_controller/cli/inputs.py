@@ -20,6 +20,7 @@ Level = Literal["debug", "info", "warning", "error"]
 LARGEST = 16 * 1024 * 1024
 """Maximum size in bytes of a file that a command reads."""
 SettingsFile = Annotated[Path | None, Parameter(name="--settings")]
+Namespace = Annotated[str, Parameter(alias="-n")]
 
 
 def settings(path: Path | None) -> Settings:
@@ -49,6 +50,16 @@ def text(path: Path) -> str:
     if len(content) > LARGEST:
         raise OSError(0, f"it is larger than {LARGEST // 1024 // 1024} MiB", os.fspath(path))
     return content.decode()
+
+
+def qualified(name: str, namespace: str) -> str:
+    """Return NAMESPACE/NAME, or NAME if there is no namespace; on two different namespaces, print that and exit with 1."""
+    stated, slash, _ = name.rpartition("/")
+    if not slash:
+        return f"{namespace}/{name}" if namespace else name
+    if namespace not in {"", stated}:
+        fail(f"--namespace: expected the namespace of {name}, or none, got {namespace}")
+    return name
 
 
 def user() -> str:

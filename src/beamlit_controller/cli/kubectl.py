@@ -13,8 +13,8 @@ from typing import Annotated, Final, Literal
 import cyclopts
 from cyclopts import Parameter
 
+from beamlit_controller.cli import inputs, output
 from beamlit_controller.cli import main as everything
-from beamlit_controller.cli import output
 
 NAME: Final = "beamlit-controller"
 """The `app.kubernetes.io/name` of the controller's pods and of its Lease, whatever the release is called."""
@@ -64,6 +64,7 @@ HERE: Final = Reached()
 def explain(
     name: str,
     *,
+    namespace: inputs.Namespace = "",
     output: Literal["table", "json"] = "table",
     watch: Annotated[bool, Parameter(negative="")] = False,
     reached: Reached = HERE,
@@ -74,12 +75,14 @@ def explain(
     ----------
     name
         NAME or NAMESPACE/NAME of the ModelDeployment.
+    namespace
+        Namespace of the ModelDeployment; by default any, if only one has a model of that name.
     output
         A table for people, or JSON.
     watch
         Show it again every second.
     """
-    _run(["explain", name, "--output", output, *(["--watch"] if watch else [])], reached)
+    _run(["explain", inputs.qualified(name, namespace), "--output", output, *(["--watch"] if watch else [])], reached)
 
 
 @app.command
@@ -95,15 +98,17 @@ def top(*, once: Annotated[bool, Parameter(negative="")] = False, reached: Reach
 
 
 @app.command
-def history(name: str, *, reached: Reached = HERE) -> None:
+def history(name: str, *, namespace: inputs.Namespace = "", reached: Reached = HERE) -> None:
     """Print the last changes of a model's percentage, latest first, with their reasons.
 
     Parameters
     ----------
     name
         NAME or NAMESPACE/NAME of the ModelDeployment.
+    namespace
+        Namespace of the ModelDeployment; by default any, if only one has a model of that name.
     """
-    _run(["history", name], reached)
+    _run(["history", inputs.qualified(name, namespace)], reached)
 
 
 app.command(everything.app["override"].default_command, name="override")

@@ -16,11 +16,12 @@ def override(
     name: str,
     percentage: str = "",
     *,
-    namespace: Annotated[str, Parameter(alias="-n")] = "default",
+    namespace: inputs.Namespace = "",
     lasting: Annotated[str, Parameter(name="--for")] = "",
     reason: str = "",
     author: Annotated[str, Parameter(env_var="USER")] = "",
     clear: Annotated[bool, Parameter(negative="")] = False,
+    context: str = "",
     kubeconfig: Path | None = None,
     state_dir: Path | None = None,
 ) -> None:
@@ -29,11 +30,11 @@ def override(
     Parameters
     ----------
     name
-        The ModelDeployment.
+        NAME or NAMESPACE/NAME of the ModelDeployment.
     percentage
         From 0 to 100, such as 25 or 25%.
     namespace
-        Namespace of the ModelDeployment.
+        Namespace of the ModelDeployment; by default that of the kubeconfig context, or `default`.
     lasting
         Duration, such as 90s, 30m, 2h or 1d; by default until it is cleared.
     reason
@@ -42,6 +43,8 @@ def override(
         Author of the override; by default $USER, or the name of this user.
     clear
         Remove the override, so that the metrics decide again.
+    context
+        Kubeconfig context; by default the current one.
     kubeconfig
         Kubeconfig file; by default the pod's service account, $KUBECONFIG or ~/.kube/config.
     state_dir
@@ -52,20 +55,23 @@ def override(
 
     if clear == bool(percentage):
         inputs.fail("expected a percentage or --clear, and not both")
+    model = inputs.qualified(name, namespace)
     try:
         by = author or inputs.user()
         wanted = None if clear else overriding.manual_override(percentage, lasting, author=by, reason=reason)
         if state_dir is not None:
-            _override_here(state_dir, ModelKey(namespace, name), wanted.as_spec if wanted else None)
+            key = _override_here(state_dir, model, wanted.as_spec if wanted else None)
         else:
-            asyncio.run(overriding.override(namespace, name, wanted, kubeconfig))
+            key = asyncio.run(overriding.override(model, wanted, kubeconfig=kubeconfig, context=context))
     except (ApiError, OSError, ValueError) as error:
         inputs.fail(str(error))
-    inputs.say(f"{namespace}/{name}: {wanted or 'the metrics decide again'}")
+    inputs.say(f"{key}: {wanted or 'the metrics decide again'}")
 
 
-def _override_here(state_dir: Path, key: ModelKey, override: Override | None) -> None:
+def _override_here(state_dir: Path, model: str, override: Override | None) -> ModelKey:
     """Write the override to the state directory. Raises ValueError and OSError."""
+    namespace, _, name = model.rpartition("/")
+    key = ModelKey(namespace or "default", name)
     folder = StateFolder(state_dir)
     if not folder.decisions.is_dir():
         raise ValueError(f"--state-dir: expected the state folder of a controller that has decided, got {state_dir}")
@@ -73,3 +79,4 @@ def _override_here(state_dir: Path, key: ModelKey, override: Override | None) ->
     if str(key) not in known:
         raise ValueError(f"{state_dir}: no model {key}; there are: {', '.join(known) or 'none'}")
     overrides.put(folder.overrides, key, override)
+    return key

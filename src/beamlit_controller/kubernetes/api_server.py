@@ -49,11 +49,11 @@ class ApiError(Exception):
         self.retry_after = retry_after
 
 
-def configuration(kubeconfig: Path | None = None) -> SingleConfig:
+def configuration(kubeconfig: Path | None = None, *, context: str = "") -> SingleConfig:
     """Find the API server: the given file, else in-cluster, else `KUBECONFIG`, else ~/.kube/config. Raises ApiError."""
     try:
         found = KubeConfig.from_file(kubeconfig) if kubeconfig else KubeConfig.from_env()
-        single = found.get()
+        single = found.get(context or None)
     except (ConfigError, OSError, ValueError, KeyError) as error:
         raise ApiError(0, "ConfigError", f"can't connect to the API server: {error}") from error
     if single is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from beamlit_controller.api import durations, metadata
 from beamlit_controller.api.metadata import LONGEST_WORD, OVERRIDE, OVERRIDE_AUTHOR, OVERRIDE_REASON, OVERRIDE_UNTIL
-from beamlit_controller.core.spec import Override
+from beamlit_controller.core.spec import ModelKey, Override
 from beamlit_controller.kubernetes import api_server, paths
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
 
@@ -43,15 +43,22 @@ def manual_override(
     )
 
 
-async def override(namespace: str, name: str, wanted: ManualOverride | None, kubeconfig: Path | None) -> None:
-    """Write the override, or clear it if there is none. Raises ApiError."""
+async def override(
+    model: str, wanted: ManualOverride | None, *, kubeconfig: Path | None = None, context: str = ""
+) -> ModelKey:
+    """Write the override, or clear it if there is none. Raises ApiError.
+
+    `model` is NAMESPACE/NAME or NAME; without a namespace, that of the kubeconfig context is used.
+    """
     annotations: dict[str, str | None] = {
         OVERRIDE: str(wanted.percentage) if wanted else None,
         OVERRIDE_UNTIL: f"{wanted.until:%Y-%m-%dT%H:%M:%SZ}" if wanted and wanted.until else None,
         OVERRIDE_AUTHOR: (wanted.author or None) if wanted else None,
         OVERRIDE_REASON: (wanted.reason or None) if wanted else None,
     }
-    async with ApiServer(api_server.configuration(kubeconfig)) as server:
+    async with ApiServer(api_server.configuration(kubeconfig, context=context)) as server:
+        namespace, _, name = model.rpartition("/")
+        namespace = namespace or server.namespace
         path = paths.MODEL_DEPLOYMENTS.path(namespace, name)
         try:
             await server.merge(path, {"metadata": {"annotations": annotations}})
@@ -60,6 +67,7 @@ async def override(namespace: str, name: str, wanted: ManualOverride | None, kub
                 raise
             message = f"--namespace: there is no ModelDeployment {name} in namespace {namespace}"
             raise ApiError(error.code, error.reason, message) from error
+    return ModelKey(namespace, name)
 
 
 _NOT_FOUND = 404
