@@ -75,6 +75,23 @@ def named_by(node: ast.AST) -> list[str]:
             return []
 
 
+def test_the_page_on_monitoring_has_every_metric_of_the_controller() -> None:
+    exposing = [*(SOURCE / "telemetry").glob("*.py"), *(SOURCE / "wiring").glob("*_web.py")]
+    exposed = {name for path in exposing for name in METRIC.findall(path.read_text())}
+    page = pages.prose(ROOT / "docs" / "monitoring.md")
+    tables = "\n".join(line.split(" | ")[0] for line in page.splitlines() if line.startswith("| "))
+
+    listed = re.findall(r"beamlit_\w+", tables)
+
+    assert sorted(name.removesuffix("_total") for name in listed) == sorted(
+        name.removesuffix("_total") for name in exposed
+    )
+    assert len(listed) > 30
+
+
+METRIC = re.compile(r'"(beamlit_(?!controller)[a-z_]+)"')
+
+
 @pytest.mark.parametrize(
     "package", sorted(path.parent for path in SOURCE.glob("*/__init__.py")), ids=lambda path: path.name
 )
