@@ -35,8 +35,8 @@ def test_is_unknown_until_something_was_sent() -> None:
         (("tls-untrusted", 503, 1), Reason.REMOTE_CERTIFICATE_UNTRUSTED, "signed by an untrusted CA"),
         (("tls", 503, 1), Reason.TLS_FAILED, "the TLS handshake"),
         (("credential", 503, 1), Reason.CREDENTIALS_UNREADABLE, "Secret remote, key apiKey: missing, empty"),
-        (("timeout", 503, 1), Reason.TIMED_OUT, "timed out"),
-        (("refused", 503, 1), Reason.CONNECTION_FAILED, "refused the connection"),
+        (("timeout", 503, 1), Reason.TIMED_OUT, "connecting to api.example.com:443 timed out"),
+        (("refused", 503, 1), Reason.CONNECTION_FAILED, "api.example.com:443 refused the connection"),
         (("reset", 503, 1), Reason.REMOTE_RESETS, "closed the connection before answering"),
         (("answered", 401, 1), Reason.REMOTE_REFUSES_CREDENTIAL, "answers 401"),
         (("answered", 403, 1), Reason.REMOTE_REFUSES_CREDENTIAL, "answers 403"),
@@ -50,7 +50,7 @@ def test_names_the_cause(count: tuple[str, int, int], reason: Reason, words: str
 
     assert (condition.status, condition.reason) == ("False", reason)
     assert words in condition.message
-    assert condition.message.endswith("1 of the last 1 requests failed")
+    assert condition.message.endswith("1 of the last 1 attempts failed")
 
 
 def test_names_the_file_of_a_credential_where_secrets_are_files() -> None:
@@ -96,7 +96,7 @@ def test_a_remote_that_answers_some_is_ready_and_its_failures_are_told() -> None
     condition = judged(("answered", 200, 7), ("answered", 429, 2), ("reset", 503, 1)).condition
 
     assert (condition.status, condition.reason) == ("True", Reason.REMOTE_ANSWERS)
-    assert condition.message == "api.example.com answers 429; 3 of the last 10 requests failed"
+    assert condition.message == "api.example.com answers 429; 3 of the last 10 attempts failed"
 
 
 def test_judges_by_what_is_new() -> None:

@@ -22,7 +22,7 @@ def test_together_they_are_ready_while_one_of_them_is_and_the_message_speaks_of_
 
     assert (said.status, said.reason) == ("True", Reason.REMOTE_ANSWERS)
     assert said.message == (
-        "one: one.example.com answers 402; 3 of the last 3 requests failed; "
+        "one: one.example.com answers 402; 3 of the last 3 attempts failed; "
         "two: two.example.com answered the last requests: 5 of 5"
     )
 
@@ -48,7 +48,7 @@ def test_a_remote_whose_budget_is_spent_does_not_count_unless_none_is_left() -> 
 
     assert (left.status, left.reason) == ("False", Reason.REMOTE_REFUSES_CREDENTIAL)
     assert left.message == (
-        "one: its budget is spent; two: two.example.com answers 402; 3 of the last 3 requests failed"
+        "one: its budget is spent; two: two.example.com answers 402; 3 of the last 3 attempts failed"
     )
     assert none == remotes_health.condition(known)
     assert remotes_health.condition(known, ("two",)).status == "True"

@@ -133,7 +133,7 @@ def _condition(
     if not failed:
         return RemoteReady("True", Reason.REMOTE_ANSWERS, f"{remote.host} answered the last requests: {good} of {good}")
     (cause, code), _ = failures.most_common(1)[0]
-    counted = f"{failed} of the last {good + failed} requests failed"
+    counted = f"{failed} of the last {good + failed} attempts failed"
     message = f"{_words(remote, cause, code, secret_name)}; {counted}"
     if good:
         return RemoteReady("True", Reason.REMOTE_ANSWERS, message)
@@ -144,7 +144,8 @@ def _words(remote: RemoteBackend, cause: Reason, code: int, secret_name: SecretN
     if cause is Reason.CREDENTIALS_UNREADABLE:
         return _no_credential(remote, secret_name)
     name = remote.tls.server_name or remote.host
-    return _WORDS.get(cause, "{host} answers {code}").format(host=remote.host, name=name, code=code)
+    address = f"[{remote.host}]:{remote.port}" if ":" in remote.host else f"{remote.host}:{remote.port}"
+    return _WORDS.get(cause, "{host} answers {code}").format(host=remote.host, address=address, name=name, code=code)
 
 
 _WORDS = {
@@ -154,8 +155,8 @@ _WORDS = {
     Reason.REMOTE_CERTIFICATE_FOR_ANOTHER_NAME: "the certificate of {host} is not for {name}",
     Reason.REMOTE_CERTIFICATE_UNTRUSTED: "the certificate of {host} is signed by an untrusted CA",
     Reason.TLS_FAILED: "the TLS handshake with {host} failed",
-    Reason.TIMED_OUT: "connecting to {host} timed out",
-    Reason.CONNECTION_FAILED: "{host} refused the connection",
+    Reason.TIMED_OUT: "connecting to {address} timed out",
+    Reason.CONNECTION_FAILED: "{address} refused the connection",
     Reason.REMOTE_RESETS: "{host} closed the connection before answering",
 }
 
