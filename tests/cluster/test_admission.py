@@ -17,6 +17,8 @@ from kube import controllers
 from kube.client import Client
 from kube.control_plane import ControlPlane
 from kube.rest import RestError
+from kube.world import model
+from waiting import patiently
 
 Json = dict[str, Any]
 GATEWAY = "deployment.beamlit.com/gateway"
@@ -71,18 +73,26 @@ def metadata_of(name: str, **metadata: object) -> Json:
 class Token:
     """Somebody who has the controller's token, in the namespace of a tenant who has a few objects there."""
 
-    def __init__(self, client: Client, kubeconfig: Path, namespace: str) -> None:
+    def __init__(self, client: Client, kubeconfig: Path, namespace: str, *more: str) -> None:
         self.client = client
         self.namespace = namespace
         self._kubeconfig = kubeconfig
+        self._more = more
+
+    def within(self, namespace: str) -> "Token":
+        """Return the same one in another namespace."""
+        return Token(self.client, self._kubeconfig, namespace)
 
     def tries(self, *arguments: str, given: Json | None = None) -> str:
         """Do something, and give what the API server said against it."""
         try:
-            self.client.kubectl("-n", self.namespace, *arguments, stdin=given, kubeconfig=self._kubeconfig)
+            self.client.kubectl("-n", self.namespace, *arguments, *self._more, stdin=given, kubeconfig=self._kubeconfig)
         except RestError as error:
             return str(error)
         return ""
+
+    def changes_model(self, change: Json) -> str:
+        return self.tries("patch", "modeldeployment", "llama", "--type=merge", "-p", json.dumps(change))
 
     def applies(self, given: Json) -> str:
         return self.tries("apply", "--server-side", "--force-conflicts", "--validate=false", "-f", "-", given=given)
@@ -98,8 +108,12 @@ def token(control_plane: ControlPlane, rights: Path) -> Iterator[Token]:
             deployment({"name": "mine"}),
             pod(),
             pod(name="gateway", labels={GATEWAY: "llama"}),
+            model(),
             namespace=namespace,
         )
+        # The API server enforces each policy only once its informers have seen it.
+        dry = Token(client, rights, namespace, "--dry-run=server")
+        patiently(lambda: all(DENIED in FORBIDDEN[deed](dry) for deed in ONE_OF_EACH_POLICY))
         yield Token(client, rights, namespace)
 
 
@@ -152,6 +166,9 @@ FORBIDDEN: dict[str, Callable[[Token], str]] = {
         '[{"op": "replace", "path": "/spec/ports/0/targetPort", "value": 1}]',
     ),
     "deleting somebody's Service": lambda token: token.tries("delete", "service", "mine"),
+    "the remote of a model": lambda token: token.changes_model(
+        {"spec": {"offloadingConfig": {"remoteBackend": {"host": "evil.example"}}}}
+    ),
 }
 FORBIDDEN |= {
     f"{what} of a namespace": lambda token, change=change: token.tries(
@@ -162,7 +179,18 @@ FORBIDDEN |= {
         "the annotations": '{"metadata": {"annotations": {"deployment.beamlit.com/gateway-gone": "llama"}}}',
     }.items()
 }
+ONE_OF_EACH_POLICY = (
+    "a ConfigMap that no model owns",
+    "a pod with a token",
+    "another image in somebody's pod",
+    "another port",
+    "the remote of a model",
+    "the level of security of a namespace",
+)
 ALLOWED: dict[str, Callable[[Token], str]] = {
+    "annotations and finalizers of a model": lambda token: token.changes_model(
+        {"metadata": {"annotations": {"a": "b"}, "finalizers": ["deployment.beamlit.com/gateway"]}}
+    ),
     "a gateway's ConfigMap": lambda token: token.applies(config_map(about())),
     "a gateway": lambda token: token.applies(deployment()),
     "annotations of a gateway's pod": lambda token: token.applies(metadata_of("gateway", annotations={"a": "b"})),
@@ -248,19 +276,18 @@ GONE = {"deployment.beamlit.com/gateway-gone": "llama"}
     ids=str,
 )
 def test_of_a_namespace_that_is_deleted_the_token_may_write_one_annotation(
-    control_plane: ControlPlane,
-    rights: Path,
+    token: Token,
     change: Json,
     allowed: bool,  # noqa: FBT001 - a case
 ) -> None:
-    client = control_plane.client
+    client = token.client
     with client.namespace() as namespace:
         kept = {"annotations": {"mine": "kept"}, "finalizers": ["example.com/kept"]}
         client.kubectl("patch", "namespace", namespace, "-p", json.dumps({"metadata": kept}))
         client.kubectl("delete", "namespace", namespace, "--wait=false")
 
         patch = ("patch", "namespace", namespace, "--type=merge", "-p", json.dumps({"metadata": change}))
-        said = Token(client, rights, namespace).tries(*patch)
+        said = token.within(namespace).tries(*patch)
 
         client.kubectl("patch", "namespace", namespace, "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
     assert (said == "") if allowed else (DENIED in said)
