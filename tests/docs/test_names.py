@@ -13,6 +13,7 @@ from docs.pages import ROOT
 
 SOURCE = ROOT / "src" / "beamlit_controller"
 FILE = re.compile(r"`((?:[\w-]+/)+[\w.-]+\.py)`")
+MODULE = re.compile(r"`(\w+\.py)`")
 AFTER = re.compile(r"`((?:[\w-]+/)+\w+\.py)`: (`\w+`(?:,? (?:and )?`\w+`)*)")
 BEFORE = re.compile(r"`(\w+)` in `((?:[\w-]+/)+\w+\.py)`")
 
@@ -22,6 +23,14 @@ def test_files_that_a_page_names_are_there(page: Path) -> None:
     missing = [name for name in FILE.findall(text(page)) if found(name) is None]
 
     assert missing == []
+
+
+@pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_modules_that_a_page_names_without_their_folder_are_there(page: Path) -> None:
+    """`handover.py` stood in a page after the module had got another name."""
+    known = {path.name for path in SOURCE.rglob("*.py")}
+
+    assert set(MODULE.findall(text(page))) - known == set()
 
 
 @pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: str(page.relative_to(ROOT)))
