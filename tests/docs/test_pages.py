@@ -10,7 +10,7 @@ import pytest
 import yaml
 from cyclopts import App
 
-from beamlit_controller.api import manifests, settings
+from beamlit_controller.api import crd, manifests, settings
 from beamlit_controller.api.offloading import OffloadingConfig
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.api.v1alpha1 import Spec
@@ -131,6 +131,19 @@ def test_our_own_commands_take_what_the_page_gives_them(program: App, line: list
 
     assert command.__name__ == line[0]
     assert bound.arguments or len(line) == 1
+
+
+def test_the_columns_of_kubectl_get_are_those_of_the_resource() -> None:
+    install = (ROOT / "docs" / "install.md").read_text()
+    columns = crd.definition()["spec"]["versions"][0]["additionalPrinterColumns"]
+    plain = [each["name"] for each in columns if not each.get("priority")]
+    (shown,) = re.findall(r"^NAMESPACE +NAME +(.*)$", install, re.MULTILINE)
+    (wide,) = re.findall(r"`--output wide` adds (.*?)\.\n", install, re.DOTALL)
+
+    assert shown.split() == plain
+    assert [name for name in re.findall(r"`([A-Z-]+)`", wide) if name not in plain] == [
+        each["name"] for each in columns if each.get("priority")
+    ]
 
 
 @pytest.mark.parametrize(("where", "command"), COMMANDS, ids=[f"{where} {command}" for where, command in COMMANDS])
