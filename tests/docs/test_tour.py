@@ -2,7 +2,7 @@
 
 import asyncio
 import shlex
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,12 @@ import yaml
 
 from beamlit_controller.api import manifests
 from beamlit_controller.api.settings import Settings
+from beamlit_controller.core import cycle
+from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.spec import Mode
+from beamlit_controller.core.traffic import Minute, RequestCounters
+from builders import pod_samples, signals
+from cli.test_explain import World, shown
 from docs import pages
 from docs.pages import ROOT
 from fakes import client
@@ -75,6 +80,26 @@ async def test_the_tour_begins_with_adaptive_and_has_the_percentage_example_as_u
     assert (first.behavior.mode, first.behavior.percentage) == (Mode.ADAPTIVE, 100)
     assert (second.behavior.mode, second.behavior.percentage) == (Mode.FIXED, 50)
     assert block("offloadingConfig") == USERS_EXAMPLE
+
+
+def test_explain_prints_what_the_tour_shows_of_its_model() -> None:
+    (whole,) = manifests.parse(block("apiVersion"), settings=Settings()).specs
+    world = World(minute=Minute(timedelta(minutes=1), RequestCounters(in_flight=26, local=240, overflow=90)))
+    previous = None
+    for waiting, cache, in_flight, overflowed in ((9, "0.8", 40, 0), (5, "0.75", 26, 30), ("4.5", "0.7", 26, 30)):
+        since, world.at = world.at, world.at + timedelta(seconds=15)
+        read = (pod_samples(each, each, at=world.at, window=timedelta(0)) for each in (waiting, cache))
+        counted = Flow(since, world.at, in_flight, in_flight, 60, overflowed, overflowed)
+        seen = signals(*read, at=world.at, ready=2, flow=counted)
+        record = cycle.run(whole, seen, previous=previous, now=world.at, took=timedelta(milliseconds=12))
+        world.sink.record(record)
+        previous = record.decision
+    world.at += timedelta(seconds=1)
+
+    screen = shown(world, width=134)
+
+    (sample,) = (each.text for each in pages.blocks("") if each.page == README and "MetricBelowTarget" in each.text)
+    assert screen.startswith(sample.rstrip("\n"))
 
 
 async def test_settings_for_a_cluster_are_values_of_the_chart() -> None:
