@@ -166,7 +166,7 @@ means: nothing is offloaded, however full local is
 to do: check the source of the metric; meanwhile, `beamlit-controller override` can set the
 percentage
 MetricsUnavailable: queue: no series queue{team="search"} in the last 300 s; the percentage stays
-decided 1 s ago, reading took 12 ms, 2 of 3 local endpoints ready, demand can't be seen
+decided 1 s ago, reading took 12 ms, 2 of 3 local endpoints ready, demand unknown
 
 METRIC                                             VALUE  TARGET  RATIO            AGE  STATE
 queue{team=search}                                     -      10  -                  -  unreadable
@@ -311,7 +311,7 @@ def test_a_name_may_carry_its_namespace_and_has_to_where_it_is_not_alone() -> No
         "models",
     ]
     assert pick(view, "llama") == Failed(
-        "llama is the name of several models: models/llama, other/llama; write the namespace too", 2
+        "llama is the name of several models: models/llama, other/llama; give NAMESPACE/NAME", 2
     )
     assert pick(view, "lama") == Failed(
         "no model lama; the controller knows: models/llama, models/mistral, other/llama", 2

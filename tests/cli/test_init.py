@@ -170,9 +170,15 @@ def test_a_flag_that_is_wrong_is_named(tmp_path: Path, flags: dict[str, str], me
     ("changes", "message"),
     [
         ({"local": ("127.0.0.1",)}, "expected host:port, got"),
-        ({"local": ("https://127.0.0.1:8000",)}, "local servers are spoken to over http"),
-        ({"local": ("127.0.0.1:8080",)}, "listen: the model server itself is at 127.0.0.1:8080; name another address"),
-        ({"local": ("localhost:8080",)}, "listen: the model server itself is at 127.0.0.1:8080; name another address"),
+        ({"local": ("https://127.0.0.1:8000",)}, "expected a local server that speaks plain http"),
+        (
+            {"local": ("127.0.0.1:8080",)},
+            "listen: the model server itself is at 127.0.0.1:8080; choose another address",
+        ),
+        (
+            {"local": ("localhost:8080",)},
+            "listen: the model server itself is at 127.0.0.1:8080; choose another address",
+        ),
         ({"local": ("127.0.0.1:8081",)}, "web-listen: the model server itself is at 127.0.0.1:8081"),
         ({"listen": "0.0.0.0:8081"}, "--listen: the same address as --web-listen"),
         ({"remote": "ftp://example.com"}, "expected a URL that begins with http:// or https://"),
@@ -230,8 +236,8 @@ def test_at_a_terminal_it_asks_for_what_is_missing_and_again_for_what_it_can_not
     assert code == 0
     assert b"expected host:port" in said
     assert b"expected one of vllm" in said
-    assert b"this one is needed" in said
-    assert b"expected a number from 1, or nothing, got 'four'" in said
+    assert b"a value is required" in said
+    assert b"expected a positive integer, or nothing, got 'four'" in said
     assert written(tmp_path / "b")[1]["serviceRef"]["name"] == "llama"
     assert written(tmp_path / "b")[1]["offloadingConfig"]["remoteBackend"]["modelName"] == "gpt-x"
     assert written(tmp_path / "b")[1]["offloadingConfig"]["preset"] == "llamacpp"

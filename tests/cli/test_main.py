@@ -223,7 +223,7 @@ def test_check_asks_which_of_two_settings_files_counts(tmp_path: Path) -> None:
 
     assert alone.returncode == 0
     assert beside.returncode == 1
-    assert "--settings: name the one to check against" in beside.stderr
+    assert "--settings: several settings files were given; name the one to check against: " in beside.stderr
 
 
 def test_check_without_anything_to_check_says_so(tmp_path: Path) -> None:

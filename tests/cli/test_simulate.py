@@ -337,7 +337,7 @@ def test_what_is_wrong_with_a_file_is_said_with_its_place(tmp_path: Path, lines:
         (["--until", "today"], "RFC 3339"),
         (["--until", "9999-12-31T23:59:59-14:00"], "RFC 3339"),
         (["--picture", "drawing.pdf"], "--picture: expected a name that ends in .png, .svg, .html"),
-        (["--name", "other"], "expected one valid model other; valid are: default/llama"),
+        (["--name", "other"], "expected one valid model other; valid models: default/llama"),
         (["--prometheus", "127.0.0.1:9"], "--csv: can't be combined with --prometheus"),
     ],
 )

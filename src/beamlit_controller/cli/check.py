@@ -37,12 +37,12 @@ def check(
     prometheus: str | None = None,
     since: str = "7d",
 ) -> None:
-    """Validate manifests and settings files without running anything. Exit code 1 means mistakes.
+    """Validate manifests and settings files without running anything. Exits with 1 if there are errors.
 
     Parameters
     ----------
     files
-        Manifests, or directories of manifests. A settings file among them (one that starts with `config:`) is checked, too, and used unless --settings is given.
+        Manifests, or directories of manifests. A settings file among them (one that starts with `config:`) is validated, too, and the manifests are checked against it unless --settings is given.
     settings
         Settings file to check the manifests against.
     standalone
@@ -106,7 +106,9 @@ class _Against:
 def _chosen(as_settings: Sequence[Path], files: int) -> Path | None:
     """Return the settings file among the files, if there is one."""
     if 1 < len(as_settings) < files:
-        inputs.fail(f"--settings: name the one to check against; there are {', '.join(map(str, as_settings))}")
+        inputs.fail(
+            f"--settings: several settings files were given; name the one to check against: {', '.join(map(str, as_settings))}"
+        )
     return as_settings[0] if len(as_settings) == 1 else None
 
 

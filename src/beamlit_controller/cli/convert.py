@@ -15,7 +15,7 @@ from beamlit_controller.core import printable
 def convert(file: Path) -> None:
     """Print a HorizontalPodAutoscaler of any version, a ScaledObject (KEDA) or an older manifest as a ModelDeployment.
 
-    Fields without an equivalent are reported on standard error. Exit code 1 means that something could not be converted.
+    Fields without an equivalent are reported on standard error. Exits with 1 if something could not be converted.
 
     Parameters
     ----------

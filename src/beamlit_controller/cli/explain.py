@@ -137,7 +137,7 @@ async def _answer(response: httpx2.Response, url: str) -> ModelsAnswer | Failed:
         first = error.errors(include_url=False, include_input=False)[0]
         return _not_ours(url, ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"]))))
     except (ValueError, RecursionError):
-        return _not_ours(url, "the response is no JSON")
+        return _not_ours(url, "the response is not JSON")
 
 
 def _not_ours(url: str, why: str) -> Failed:
@@ -151,7 +151,7 @@ def pick(view: ModelsView, name: str) -> ModelView | WaitingView | Failed:
     if len(found) == 1:
         return found[0]
     if found:
-        return Failed(f"{name} is the name of several models: {_listed(found)}; write the namespace too", 2)
+        return Failed(f"{name} is the name of several models: {_listed(found)}; give NAMESPACE/NAME", 2)
     return Failed(f"no model {name}; the controller knows: {_listed(everything) or 'none'}", 2)
 
 

@@ -108,7 +108,7 @@ def _facts(model: ModelView) -> str:
     if not (model.enabled and model.metrics):
         return took + ready
     demand = model.decision.demand
-    return took + ready + (", demand can't be seen" if demand is None else f", demand {demand:.0%} of the target")
+    return took + ready + (", demand unknown" if demand is None else f", demand {demand:.0%} of the target")
 
 
 # The metrics.

@@ -40,7 +40,7 @@ async def tell(name: str, address: str, console: Console) -> int:
             Console(stderr=True).print(Text(printable.line(found.message)), soft_wrap=True)
             return found.code
         case WaitingView():
-            console.print(Text(f"no evaluation has succeeded yet: {printable.line(found.failure.error)}"))
+            console.print(Text(f"no round has succeeded yet: {printable.line(found.failure.error)}"))
         case _:
             console.print(_table(found.changes) if found.changes else Text("the percentage has not changed yet"))
     return 0

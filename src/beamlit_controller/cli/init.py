@@ -87,7 +87,7 @@ def init(
         setup = replace(setup, has_key=bool(key))
         _write(setup, _texts(setup, systemd=systemd, compose=compose), key)
     except EOFError:
-        inputs.fail("the answers ended before the questions; nothing was written")
+        inputs.fail("the input ended before all questions were answered; nothing was written")
     except OSError as error:
         inputs.fail(f"{error.filename or folder}: {error.strerror or error}")
     except ValueError as error:
@@ -125,7 +125,7 @@ def _given(
 
 def _something(given: str | None, what: str, *, asks: bool) -> str:
     if not given:
-        raise ValueError("this one is needed" if asks else f"expected the {what}, got nothing")
+        raise ValueError("a value is required" if asks else f"expected the {what}, got nothing")
     return given
 
 
@@ -140,11 +140,11 @@ _REMOTE_MODEL = "the model's name at the remote (empty if it is what clients sen
 
 def _most_in_flight(*, asks: bool) -> int | None:
     """Ask how many requests a server processes concurrently; None if unknown."""
-    what = "requests that one server works on at once, such as --parallel of llama.cpp (empty to learn it): "
+    what = "requests that one server processes concurrently, such as --parallel of llama.cpp (empty to learn it): "
     while text := _optional(what, asks=asks):
         if re.fullmatch("[1-9][0-9]{0,8}", text):
             return int(text)
-        print(f"  expected a number from 1, or nothing, got {text!r}", file=sys.stderr)
+        print(f"  expected a positive integer, or nothing, got {text!r}", file=sys.stderr)
     return None
 
 

@@ -22,7 +22,7 @@ PORT: Final = 8081
 
 app = cyclopts.App(
     name="kubectl offload",
-    help="See and overrule what beamlit-controller does in a cluster.",
+    help="Inspect and override the decisions of beamlit-controller in a cluster.",
     version=version("beamlit-controller"),
 )
 
@@ -152,7 +152,9 @@ def _leader(reached: Reached) -> str:
     if reached.lease:
         holders = {name: holder for name, holder in holders.items() if name == reached.lease}
     if len(holders) > 1:
-        sys.exit(f"kubectl offload: several controllers run here: name one with --lease: {', '.join(sorted(holders))}")
+        sys.exit(
+            f"kubectl offload: several controllers run in this namespace: choose one with --lease: {', '.join(sorted(holders))}"
+        )
     return next(iter(holders.values()), "")
 
 

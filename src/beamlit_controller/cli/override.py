@@ -36,7 +36,7 @@ def override(
     namespace
         Namespace of the ModelDeployment; by default that of the kubeconfig context, or `default`.
     lasting
-        Duration, such as 90s, 30m, 2h or 1d; by default until it is cleared.
+        Duration, such as 90s, 30m, 2h or 1d; by default the override lasts until it is cleared.
     reason
         Reason, shown next to the percentage.
     author

@@ -21,7 +21,7 @@ def release(
     kubeconfig: Path | None = None,
     log_level: Level = "info",
 ) -> None:
-    """Restore all Services, point clients past the gateways, and remove the gateways, before uninstalling the controller.
+    """Restore all Services, point the gateways' Services at the models' pods, and remove the gateways, before an uninstallation.
 
     Parameters
     ----------

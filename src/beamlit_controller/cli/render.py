@@ -34,7 +34,7 @@ def envoy(manifest: Path, *, settings: SettingsFile = None, name: str | None = N
     specs = [spec for spec in parsed.specs if name in {None, str(spec.key), spec.key.name}]
     if parsed.problems or len(specs) != 1:
         known = ", ".join(str(spec.key) for spec in parsed.specs) or "none"
-        inputs.fail(f"{manifest}: expected one valid model" + (f" {name}" if name else "") + f"; valid are: {known}")
+        inputs.fail(f"{manifest}: expected one valid model" + (f" {name}" if name else "") + f"; valid models: {known}")
     for file, text in standalone_gateways.gateway_files(chosen, specs[0], Path("gateway").absolute()).items():
         print(f"--- # {file}\n{text}", end="")
 

@@ -64,9 +64,9 @@ def files(setup: Setup) -> dict[Path, str]:
     """Return manifest and settings by path. Raises ValueError with all mistakes if they could not be run."""
     for name, ours in (("--listen", setup.listen), ("--web-listen", setup.web_listen)):
         if any(_same_place(ours, local(each)) for each in setup.local):
-            raise ValueError(f"{name}: the model server itself is at {ours}; name another address")
+            raise ValueError(f"{name}: the model server itself is at {ours}; choose another address")
     if _same_place(setup.listen, setup.web_listen):
-        raise ValueError(f"--listen: the same address as --web-listen, {setup.web_listen}; name another one")
+        raise ValueError(f"--listen: the same address as --web-listen, {setup.web_listen}; choose another address")
     if setup.first_byte is not None and PRESETS.get(setup.preset):
         raise ValueError(f"--first-byte: the preset {setup.preset} has metrics of its own; remove one of the two")
     settings, manifest = _settings(setup), _manifest(setup)
@@ -80,7 +80,7 @@ def local(text: str) -> str:
     """Parse a local server's host:port, or a pasted URL. Raises ValueError."""
     given = text.strip()
     if given.startswith("https://"):
-        raise ValueError(f"local servers are spoken to over http, got {given}")
+        raise ValueError(f"expected a local server that speaks plain http, got {given}")
     return str(addresses.parse(urlsplit(given).netloc if given.startswith("http://") else given))
 
 

@@ -41,7 +41,7 @@ def simulate(  # each is a separate option, and all but the file have a default
     output: Literal["table", "json"] = "table",
     picture: Annotated[list[Path] | None, Parameter(negative="")] = None,
 ) -> None:
-    """Replay recorded metrics through the code that decides, and report what would have been offloaded.
+    """Replay recorded metrics through the controller's own decision logic, and report what would have been offloaded.
 
     Parameters
     ----------

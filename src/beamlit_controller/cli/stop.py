@@ -13,9 +13,9 @@ def stop(*, state_dir: Path | None = None, log_level: Level = "info") -> None:
     Parameters
     ----------
     state_dir
-        The state folder that `run` was given. Default: beamlit-controller in $XDG_STATE_HOME or ~/.local/state.
+        State directory of `run`; by default beamlit-controller in $XDG_STATE_HOME or ~/.local/state.
     log_level
-        The least severe messages to print.
+        Minimum level of log messages.
     """
     from beamlit_controller.telemetry import logs  # noqa: PLC0415 - the same
     from beamlit_controller.wiring import standalone as application  # noqa: PLC0415 - grpc and uvicorn are slow to import

@@ -34,7 +34,7 @@ def read(source: str, text: str, settings: Settings, *, name: str | None, sets: 
     specs = [spec for spec in parsed.specs if name in {None, str(spec.key), spec.key.name}]
     if len(specs) != 1:
         valid = ", ".join(str(spec.key) for spec in parsed.specs) or "none"
-        wanted = f"expected one valid model{f' {name}' if name else ''}; valid are: {valid}"
+        wanted = f"expected one valid model{f' {name}' if name else ''}; valid models: {valid}"
         raise ValueError("\n".join(f"{source}: {each}" for each in (*parsed.problems, wanted)))
     (spec,) = specs
     if not spec.metrics:
