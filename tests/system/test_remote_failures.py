@@ -52,19 +52,19 @@ class Fault:
 
 
 FAULTS = {
-    "is well": Fault(responds=True),
+    "is healthy": Fault(responds=True),
     "is slow": Fault(takes(0.05, b""), responds=True),
-    "breaks off within its response": Fault(breaks_off, responds=True),
+    "closes the connection within its response": Fault(breaks_off, responds=True),
     "refuses connections": Fault(receives=False),
     "has a certificate that has expired": Fault(receives=False),
-    "answers 401": Fault(says(401)),
-    "answers 402": Fault(says(402)),
-    "answers 429 with `Retry-After`": Fault(asks_to_wait),
-    "answers 500": Fault(says(500)),
-    "closes without an answer": Fault(closes),
+    "responds with 401": Fault(says(401)),
+    "responds with 402": Fault(says(402)),
+    "responds with 429 and `Retry-After`": Fault(asks_to_wait),
+    "responds with 500": Fault(says(500)),
+    "closes the connection without a response": Fault(closes),
     "is out of budget": Fault(receives=False, is_left_out=True),
 }
-FULL = {False: "local is well", True: "local is full"}
+FULL = {False: "local is healthy", True: "local is full"}
 
 
 @dataclass
@@ -89,8 +89,8 @@ class World:
         self.local.answer = says(503) if full or share else tells("local")
         # What local answers reaches no remote, whatever the gateway thinks of it.
         for first in (tells("one"), says(408)) if full or share else ():
-            await self.put(one, replace(FAULTS["is well"], answer=first))
-            await self.put(two, FAULTS["is well"])
+            await self.put(one, replace(FAULTS["is healthy"], answer=first))
+            await self.put(two, FAULTS["is healthy"])
             await eventually(self._is_served)
         self.local.answer = says(503) if full else tells("local")
 
@@ -219,7 +219,7 @@ def _request(faults: dict[str, str], seen: Counter[str], paused: set[str], *, sh
         if fault.receives and server not in paused:
             seen[server] += 1
         if fault.responds:
-            return {"is slow": "slow", "is well": server}.get(faults[server], "broken off")
+            return {"is slow": "slow", "is healthy": server}.get(faults[server], "broken off")
         if fault.answer is asks_to_wait:
             paused.add(server)
     return "503"
