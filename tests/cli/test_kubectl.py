@@ -114,7 +114,7 @@ async def test_of_several_controllers_it_asks_the_leader_that_is_named(tmp_path:
         named = await here.run("kubectl-offload", "top", "--lease", "theirs")
 
     assert (unnamed.code, named.code) == (1, 0)
-    assert "name one with --lease: ours, theirs" in unnamed.err
+    assert "choose one with --lease: ours, theirs" in unnamed.err
     assert "--selector=app.kubernetes.io/name=beamlit-controller" in here.calls[0]
     assert here.calls[-1] == "--namespace=beamlit-system port-forward pod/theirs-4c2 :8081"
 
