@@ -304,7 +304,7 @@ async def test_a_model_that_went_without_giving_back_is_found_out(stage: Stage) 
 
 DOCUMENTED = (Path(__file__).resolve().parents[2] / "docs/takeover.md").read_text()
 ONE_LINE = (
-    'kubectl patch service llama --type=merge -p "{\\"spec\\":{\\"selector\\":$(kubectl get service llama '
+    'kubectl patch service NAME -n NAMESPACE --type=merge -p "{\\"spec\\":{\\"selector\\":$(kubectl get service NAME -n NAMESPACE '
     "-o jsonpath='{.metadata.annotations.deployment\\.beamlit\\.com/original-selector}')}}\""
 )
 
@@ -314,13 +314,14 @@ async def test_without_a_controller_one_line_of_kubectl_gives_the_service_back(
 ) -> None:
     await taken(stage)
     stage.kill()
-    kubectl = f"{assets.need('kubectl')['kubectl']} --kubeconfig={stage.client.kubeconfig} -n {stage.namespace}"
+    kubectl = f"{assets.need('kubectl')['kubectl']} --kubeconfig={stage.client.kubeconfig}"
+    here = ONE_LINE.replace("NAMESPACE", stage.namespace).replace("NAME", "llama").replace("kubectl", kubectl)
 
-    done = await asyncio.create_subprocess_shell(ONE_LINE.replace("kubectl", kubectl))
+    done = await asyncio.create_subprocess_shell(here)
 
     assert await done.wait() == 0
     assert selector(stage) == USERS
-    assert ONE_LINE.replace("service llama", "service NAME") in DOCUMENTED
+    assert ONE_LINE in DOCUMENTED
 
 
 async def test_without_a_controller_restore_gives_all_services_of_a_namespace_back(stage: Stage) -> None:

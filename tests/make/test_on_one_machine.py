@@ -91,8 +91,6 @@ class Machine:
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_"))}
-        # This project as it stands here; what it needs comes from where it always does.
-        kept["PIP_FIND_LINKS"] = f"{kept.get('PIP_FIND_LINKS', '')} {self.home.parent / 'wheels'}".strip()
         kept["PIP_CONSTRAINT"] = str(self.home / "constraints")
         path = f"{self.home}/beamlit-venv/bin:{self.home}/bin:/usr/bin:/bin"
         return {**kept, "HOME": str(self.home), "PATH": path}
@@ -100,12 +98,9 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    wheels = tmp_path / "wheels"
-    backend = "import sys, uv_build; uv_build.build_wheel(sys.argv[1])"
-    wheels.mkdir()
-    subprocess.run([sys.executable, "-c", backend, str(wheels)], cwd=ROOT, check=True, timeout=120)
     home = tmp_path / "home"
     (home / "bin").mkdir(parents=True)
+    _check_out(home / "beamlit-controller")
     (home / "bin/python3").symlink_to(Path(sys.base_prefix, "bin/python3"))
     (home / "constraints").write_text("\n".join(re.findall(r"^[\w.-]+==[\w.]+", LOCKED, re.MULTILINE)))
     for name, script in (("systemctl", SYSTEMCTL), ("loginctl", "#!/bin/sh\n")):
@@ -116,6 +111,13 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     for model in ("llama", "embed"):
         for pid in found.gateway_pids(model):
             os.kill(pid, signal.SIGKILL)
+
+
+def _check_out(folder: Path) -> None:
+    """Put this project there as it stands here."""
+    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
 
 
 def commands(heading: str, number: int = 0) -> str:
