@@ -11,11 +11,11 @@ import yaml
 from beamlit_controller.api import crd, schema
 from beamlit_controller.api.settings_models import Config
 from tools import pod_values
+from tools.closed_schema import Schema, closed
 
 ROOT = Path(__file__).parent.parent
 CHART = ROOT / "chart"
 BEGIN, END = "<!-- values: rendered by `make render` -->", "<!-- end of values -->"
-Schema = dict[str, Any]
 
 
 def render_all() -> Mapping[str, str]:
@@ -42,13 +42,18 @@ def values_schema() -> Schema:
     described = dict(descriptions())
     properties = {name: _of_value(value, name, described) for name, value in given.items() if name != "config"}
     config = _of_config(closed(schema.of(Config)))
+    enabled = {"description": "Of a parent chart: whether it installs this one. Has no effect here.", "type": "boolean"}
     anything = {"description": "Values shared with other charts.", "type": "object"}
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Values of beamlit-controller",
+        "definitions": dict(pod_values.DEFINITIONS),
         "type": "object",
         "additionalProperties": False,
-        "properties": {"config": config, **properties, "global": anything},
+        "required": [
+            name for name, value in given.items() if isinstance(value, Mapping) and pod_values.of(name) is None
+        ],
+        "properties": {"config": config, **properties, "global": anything, "enabled": enabled},
     }
 
 
@@ -56,18 +61,10 @@ def _of_config(config: Schema) -> Schema:
     """Refuse what has no effect in a cluster, and Prometheus without an address, which the controller does not start with."""
     properties = {name: each for name, each in config["properties"].items() if name != "standalone"}
     prometheus = {"required": ["type"], "properties": {"type": {"const": "prometheus"}}}
+    gateway = properties["gateway"]
+    properties["gateway"] = {**gateway, "properties": {**gateway["properties"], "affinity": pod_values.of("affinity")}}
     properties["metricInformer"] |= {"if": prometheus, "then": {"required": ["prometheus"]}}
     return {**config, "properties": properties}
-
-
-def closed(node: Any) -> Any:  # noqa: ANN401 - any part of a schema
-    """Refuse unknown fields everywhere, and leave out what only Kubernetes understands."""
-    if isinstance(node, list):
-        return [closed(each) for each in node]
-    if not isinstance(node, Mapping):
-        return node
-    plain = {key: closed(value) for key, value in node.items() if not key.startswith("x-kubernetes-")}
-    return {**plain, "additionalProperties": False} if isinstance(node.get("properties"), Mapping) else plain
 
 
 def _of_value(value: object, path: str, described: Mapping[str, str]) -> Schema:

@@ -3,14 +3,20 @@
 The API server drops a field that it does not know, so a misspelt one would have no effect.
 """
 
-from typing import Any, Final
+from typing import Final
 
-Schema = dict[str, Any]
+from beamlit_controller.api import schema
+from beamlit_controller.api.gateway_pods import GatewayPodsConfig
+from tools.closed_schema import Schema, closed
 
 
 def of(name: str) -> Schema | None:
-    """Return the schema of a value by the last part of its name; None if the value is not Kubernetes' own."""
-    return _SCHEMAS.get(name)
+    """Return a reference to the schema of a value by the last part of its name; None if the value is not Kubernetes' own."""
+    return {"$ref": f"#/definitions/{_ALIKE.get(name, name)}"} if _ALIKE.get(name, name) in DEFINITIONS else None
+
+
+def _without_description(node: Schema) -> Schema:
+    return {key: each for key, each in node.items() if key != "description"}
 
 
 def _closed(*required: str, **properties: Schema) -> Schema:
@@ -23,61 +29,33 @@ def _list(items: Schema) -> Schema:
 
 
 _TEXT: Final[Schema] = {"type": "string"}
-_INTEGER: Final[Schema] = {"type": "integer"}
-_TEXTS: Final[Schema] = {"type": "object", "additionalProperties": _TEXT}
 _BOOLEAN: Final[Schema] = {"type": "boolean"}
 _OBJECT: Final[Schema] = {"type": "object"}
-_WEIGHT: Final[Schema] = {"type": "integer", "minimum": 1, "maximum": 100}
 _QUANTITIES: Final[Schema] = {"type": "object", "additionalProperties": {"type": ["string", "number"]}}
-_REQUIREMENTS = _list(_closed("key", "operator", key=_TEXT, operator=_TEXT, values=_list(_TEXT)))
-_LABEL_SELECTOR = _closed(matchLabels=_TEXTS, matchExpressions=_REQUIREMENTS)
-_NODE_TERM = _closed(matchExpressions=_REQUIREMENTS, matchFields=_REQUIREMENTS)
-_POD_TERM = _closed(
-    "topologyKey",
-    topologyKey=_TEXT,
-    labelSelector=_LABEL_SELECTOR,
-    namespaceSelector=_LABEL_SELECTOR,
-    namespaces=_list(_TEXT),
-    matchLabelKeys=_list(_TEXT),
-    mismatchLabelKeys=_list(_TEXT),
-)
-_POD_AFFINITY = _closed(
-    requiredDuringSchedulingIgnoredDuringExecution=_list(_POD_TERM),
-    preferredDuringSchedulingIgnoredDuringExecution=_list(
-        _closed("weight", "podAffinityTerm", weight=_WEIGHT, podAffinityTerm=_POD_TERM)
-    ),
-)
-_NODE_AFFINITY = _closed(
-    requiredDuringSchedulingIgnoredDuringExecution=_closed("nodeSelectorTerms", nodeSelectorTerms=_list(_NODE_TERM)),
-    preferredDuringSchedulingIgnoredDuringExecution=_list(
-        _closed("weight", "preference", weight=_WEIGHT, preference=_NODE_TERM)
-    ),
-)
+_LIKE_THE_GATEWAYS: Final[Schema] = closed(schema.of(GatewayPodsConfig))["properties"]
+_LABELS: Final[Schema] = _without_description(_LIKE_THE_GATEWAYS["nodeSelector"])
+_ANNOTATIONS: Final[Schema] = {
+    "type": "object",
+    "patternProperties": dict.fromkeys(_LABELS["patternProperties"], _TEXT),
+    "additionalProperties": False,
+}
 _KEY_OF_OBJECT = _closed("key", key=_TEXT, name=_TEXT, optional=_BOOLEAN)
 _VALUE_FROM = _closed(
     fieldRef=_closed("fieldPath", fieldPath=_TEXT, apiVersion=_TEXT),
-    resourceFieldRef=_closed("resource", resource=_TEXT, containerName=_TEXT, divisor={"type": ["string", "number"]}),
+    resourceFieldRef=_closed("resource", resource=_TEXT, divisor={"type": ["string", "number"]}),
     configMapKeyRef=_KEY_OF_OBJECT,
     secretKeyRef=_KEY_OF_OBJECT,
     fileKeyRef=_OBJECT,
 )
 
-_SCHEMAS: Final[dict[str, Schema]] = {
+DEFINITIONS: Final[dict[str, Schema]] = {
     "resources": _closed(
         limits=_QUANTITIES, requests=_QUANTITIES, claims=_list(_closed("name", name=_TEXT, request=_TEXT))
     ),
-    "nodeSelector": _TEXTS,
-    "tolerations": _list(
-        _closed(
-            key=_TEXT,
-            operator={"enum": ["Exists", "Equal", "Lt", "Gt"]},
-            value=_TEXT,
-            effect={"enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"]},
-            tolerationSeconds=_INTEGER,
-        )
-    ),
-    "affinity": _closed(nodeAffinity=_NODE_AFFINITY, podAffinity=_POD_AFFINITY, podAntiAffinity=_POD_AFFINITY),
-    "imagePullSecrets": _list(_closed("name", name=_TEXT)),
+    "nodeSelector": _LABELS,
+    **{
+        name: _without_description(_LIKE_THE_GATEWAYS[name]) for name in ("tolerations", "affinity", "imagePullSecrets")
+    },
     "extraEnv": _list(_closed("name", name=_TEXT, value=_TEXT, valueFrom=_VALUE_FROM)),
     # A volume has one of some thirty sources; the API server refuses one without any.
     "extraVolumes": _list({"type": "object", "required": ["name"], "properties": {"name": _TEXT}}),
@@ -94,8 +72,6 @@ _SCHEMAS: Final[dict[str, Schema]] = {
             subPathExpr=_TEXT,
         )
     ),
-    "podLabels": _TEXTS,
-    "labels": _TEXTS,
-    "podAnnotations": _TEXTS,
-    "annotations": _TEXTS,
+    "annotations": _ANNOTATIONS,
 }
+_ALIKE: Final = {"labels": "nodeSelector", "podLabels": "nodeSelector", "podAnnotations": "annotations"}

@@ -30,9 +30,11 @@ def modeldeployment() -> str:
 def settings() -> str:
     """Return the reference of the settings file as Markdown."""
     sections = _sections("config", schema.of(SettingsFile)["properties"]["config"])
-    return _page(_SETTINGS, (each for each in sections if not each.path.startswith("config.defaultRemoteBackend")))
+    shown = (each for each in sections if not each.path.startswith(_DESCRIBED_ELSEWHERE))
+    return _page(_SETTINGS, shown)
 
 
+_DESCRIBED_ELSEWHERE = ("config.defaultRemoteBackend", "config.gateway.affinity.")
 _RENDERED = "<!-- Rendered from the models by `make render`. -->"
 _MODELDEPLOYMENT = f"""# ModelDeployment
 

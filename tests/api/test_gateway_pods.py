@@ -12,6 +12,7 @@ REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 TERMS = {"nodeSelectorTerms": [{"matchExpressions": [{"key": "pool", "operator": "In", "values": ["edge"]}]}]}
 APART = {"topologyKey": "topology.kubernetes.io/zone", "matchLabelKeys": ["deployment.beamlit.com/gateway"]}
+GATEWAYS = {"labelSelector": {"matchExpressions": [{"key": "deployment.beamlit.com/gateway", "operator": "Exists"}]}}
 
 
 def pods(gateway: object, **more: object) -> GatewayPods:
@@ -31,7 +32,7 @@ def test_every_field_is_read_as_a_pod_has_it() -> None:
     ]
     affinity = {
         "nodeAffinity": {REQUIRED: TERMS},
-        "podAntiAffinity": {PREFERRED: [{"weight": 1, "podAffinityTerm": APART}]},
+        "podAntiAffinity": {PREFERRED: [{"weight": 1, "podAffinityTerm": APART | GATEWAYS}]},
     }
     given = {
         "nodeSelector": {"kubernetes.io/arch": "amd64", "edge": ""},
@@ -93,6 +94,39 @@ def test_every_field_is_read_as_a_pod_has_it() -> None:
             {"affinity": {"podAffinity": {REQUIRED: {}}}},
             f"affinity.podAffinity.{REQUIRED}",
             "expected a list, got a mapping",
+        ),
+        (
+            {"affinity": {"podAntiAffinity": {REQUIRED: [{"topologyKey": "a", "labelSelectr": {}}]}}},
+            f"affinity.podAntiAffinity.{REQUIRED}[0].labelSelectr",
+            "did you mean labelSelector?",
+        ),
+        (
+            {"affinity": {"podAffinity": {REQUIRED: [APART]}}},
+            f"affinity.podAffinity.{REQUIRED}[0].matchLabelKeys",
+            "expected labelSelector beside it",
+        ),
+        (
+            {"affinity": {"nodeAffinity": {PREFERRED: [{"weight": 101, "preference": {}}]}}},
+            f"affinity.nodeAffinity.{PREFERRED}[0].weight",
+            "100",
+        ),
+        *(
+            (
+                {"affinity": {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [{"matchExpressions": [required]}]}}}},
+                f"affinity.nodeAffinity.{REQUIRED}.nodeSelectorTerms[0].matchExpressions[0].values",
+                words,
+            )
+            for required, words in (
+                ({"key": "a", "operator": "In"}, "expected at least one value with operator In"),
+                ({"key": "a", "operator": "Exists", "values": ["b"]}, "may not be set with operator Exists"),
+                ({"key": "a", "operator": "Gt", "values": ["abc"]}, "expected one whole number in quotes"),
+            )
+        ),
+        ({"nodeSelector": {"a..b/c": "d"}}, "nodeSelector[a..b/c]", "expected the key of a label"),
+        (
+            {"imagePullSecrets": [{"name": "a"}, {"name": "a"}]},
+            "imagePullSecrets",
+            "expected each name once, got a twice",
         ),
         ({"priorityClassName": "High"}, "priorityClassName", 'got "High"'),
         ({"imagePullSecrets": ["registry"]}, "imagePullSecrets[0]", "expected a mapping, got text"),

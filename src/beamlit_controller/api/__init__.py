@@ -22,6 +22,7 @@ The resource, as users write it
 The settings, as users write them
 - `settings_models`: the file; `informer_models`: `metricInformer`; `cloud_models`: credentials of clouds
 - `gateway_bounds`: limits for gateways in a cluster; `gateway_pods`: placement, priority and pull Secrets of their pods
+- `affinity`: affinity of pods; `label_names`: keys and values of labels
 - `listen_addresses`: addresses that are in each other's way
 - `near_hosts`: hosts near this machine, which a wildcard does not allow
 - `shared_listener_models`, `shared_routes`: listeners that several models share

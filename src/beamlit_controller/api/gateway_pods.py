@@ -1,39 +1,17 @@
-"""Placement, priority and pull Secrets of gateway pods, as operators write them: the fields are those of a pod.
+"""Placement, priority and pull Secrets of gateway pods, as operators write them: the fields are those of a pod."""
 
-Affinity is checked as deep as its kinds of terms. A term that the API server rejects is reported in the condition `Ready`.
-"""
-
-import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema
+from pydantic import AfterValidator, Field
 
 from beamlit_controller.api import problems
+from beamlit_controller.api.affinity import Affinity
+from beamlit_controller.api.label_names import LabelKey, LabelValue
 from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.rules import Mistake
-from beamlit_controller.api.scalars import DnsName, matching
+from beamlit_controller.api.scalars import DnsName, unique
 from beamlit_controller.core.gateway_pods import GatewayPods
-
-_NAME = r"[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?"
-_PREFIX = r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?/"
-
-
-def _label_value(text: str) -> str:
-    if text and not re.fullmatch(_NAME, text, re.ASCII):
-        raise ValueError(
-            f"expected at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends, got {problems.came(text)}"
-        )
-    return text
-
-
-LabelKey = Annotated[
-    str, *matching(f"({_PREFIX})?{_NAME}", "the key of a label or taint, such as example.com/pool", longest=317)
-]
-LabelValue = Annotated[
-    str, AfterValidator(_label_value), WithJsonSchema({"type": "string", "pattern": f"^({_NAME})?$", "maxLength": 63})
-]
-Term = dict[str, JsonValue]
 
 
 class ImagePullSecret(StrictModel):
@@ -74,34 +52,9 @@ def _effect(given: Mapping[Any, object]) -> str:
     return problems.came(given["effect"]) if "effect" in given else "none"
 
 
-class NodeAffinity(StrictModel):
-    """Nodes that gateways require or prefer, as in a pod."""
-
-    required_during_scheduling_ignored_during_execution: Term | None = Field(
-        default=None, description="Node selector terms of which one must match."
-    )
-    preferred_during_scheduling_ignored_during_execution: list[Term] = Field(
-        default=[], max_length=100, description="Weighted node selector terms."
-    )
-
-
-class PodAffinity(StrictModel):
-    """Pods near which, or away from which, gateways run, as in a pod."""
-
-    required_during_scheduling_ignored_during_execution: list[Term] = Field(
-        default=[], max_length=100, description="Pod affinity terms that must all hold."
-    )
-    preferred_during_scheduling_ignored_during_execution: list[Term] = Field(
-        default=[], max_length=100, description="Weighted pod affinity terms."
-    )
-
-
-class Affinity(StrictModel):
-    """Affinity of gateway pods, as in a pod."""
-
-    node_affinity: NodeAffinity | None = Field(default=None, description="Nodes that gateways require or prefer.")
-    pod_affinity: PodAffinity | None = Field(default=None, description="Pods near which gateways run.")
-    pod_anti_affinity: PodAffinity | None = Field(default=None, description="Pods away from which gateways run.")
+def _named_once(secrets: list[ImagePullSecret]) -> list[ImagePullSecret]:
+    unique([each.name for each in secrets])
+    return secrets
 
 
 class GatewayPodsConfig(StrictModel):
@@ -117,7 +70,7 @@ class GatewayPodsConfig(StrictModel):
         "a gateway run on different nodes where possible.",
     )
     priority_class_name: DnsName | None = Field(default=None, description="PriorityClass of the gateways' pods.")
-    image_pull_secrets: list[ImagePullSecret] = Field(
+    image_pull_secrets: Annotated[list[ImagePullSecret], AfterValidator(_named_once)] = Field(
         default=[],
         max_length=20,
         description="Secrets with credentials of image registries, for gateways whose ModelDeployment names none in "

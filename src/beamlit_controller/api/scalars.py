@@ -66,6 +66,14 @@ def matching(pattern: str, wanted: str, *, longest: int = 253) -> list[Any]:
     return [AfterValidator(check), WithJsonSchema(schema)]
 
 
+def unique(names: list[str]) -> list[str]:
+    """Return the names. Raises ValueError if one is repeated."""
+    repeated = next((name for index, name in enumerate(names) if name in names[:index]), None)
+    if repeated is not None:
+        raise ValueError(f"expected each name once, got {repeated} twice")
+    return names
+
+
 _DNS_LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 _A_LABEL = "a name of lower-case letters, digits and '-' (a DNS label)"
 DnsLabel = Annotated[str, *matching(_DNS_LABEL, _A_LABEL, longest=63)]

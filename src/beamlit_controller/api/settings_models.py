@@ -18,7 +18,7 @@ from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.remote import RemoteBackendConfig
 from beamlit_controller.api.remotes import Remotes, UniqueNames
 from beamlit_controller.api.rules import AtMostOne, Mistake, Rule
-from beamlit_controller.api.scalars import DnsLabel, Quantity, Word
+from beamlit_controller.api.scalars import DnsLabel, Quantity, Word, unique
 from beamlit_controller.api.shared_listener_models import SharedListenerConfig
 
 
@@ -33,13 +33,6 @@ def _host_pattern(text: str) -> str:
 def _endpoint(text: str) -> str:
     addresses.parse(text)
     return text
-
-
-def _unique(names: list[str]) -> list[str]:
-    repeated = next((name for index, name in enumerate(names) if name in names[:index]), None)
-    if repeated is not None:
-        raise ValueError(f"expected each name once, got {repeated} twice")
-    return names
 
 
 def _listener(text: str) -> str:
@@ -211,7 +204,7 @@ class Config(StrictModel):
         default=None,
         description="Several remotes instead of `defaultRemoteBackend`, in order; same format as `remoteBackends`.",
     )
-    namespaces: Annotated[list[DnsLabel], AfterValidator(_unique)] = Field(
+    namespaces: Annotated[list[DnsLabel], AfterValidator(unique)] = Field(
         default=[],
         max_length=1000,
         json_schema_extra={"uniqueItems": True},
