@@ -137,8 +137,8 @@ FLEET_PANELS = (
     ),
     Panel(
         "Leaders",
-        "Controllers that decide; must be 1. With 0, gateways keep their last cap and share.",
-        (Query("sum(beamlit_leader) or count(beamlit_models)"),),
+        "Controllers that decide; must be 1. With 0, gateways keep their last cap and share. Of several releases, the one with the fewest.",
+        (Query("min(sum by (lease) (beamlit_leader)) or count(beamlit_models)"),),
         kind="stat",
         width=3,
         height=4,

@@ -4,7 +4,7 @@
 
 {{- define "beamlit.selector" -}}
 app.kubernetes.io/name: beamlit-controller
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "beamlit.labels" -}}

@@ -99,6 +99,15 @@ def test_the_users_values_are_the_settings_as_they_stand(helm: Path) -> None:
     assert settings["metricInformer"] == USERS["config"]["metricInformer"]
 
 
+def apart(**term: object) -> Json:
+    """Return an affinity by which a pod does not run beside another."""
+    terms = [{"topologyKey": "kubernetes.io/hostname", **term}]
+    return {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
+
+
+MEMORY = {"containerName": "controller", "resource": "limits.memory"}
+
+
 @pytest.mark.parametrize(
     ("values", "word"),
     [
@@ -123,6 +132,16 @@ def test_the_users_values_are_the_settings_as_they_stand(helm: Path) -> None:
         ({"extraEnv": [{"value": "a"}]}, "name"),
         ({"extraVolumeMounts": [{"name": "a", "mountPath": "/a", "readonly": True}]}, "readonly"),
         ({"podLabels": {"a": 1}}, "podLabels"),
+        ({"podLabels": {"a": "no value"}}, "podLabels"),
+        ({"release": {"podLabels": {"a..b/c": "d"}}}, "podLabels"),
+        ({"podAnnotations": {"a b": "c"}}, "podAnnotations"),
+        ({"tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]}, "tolerations"),
+        ({"config": {"gateway": {"tolerations": [{"key": "a", "tolerationSeconds": 1}]}}}, "tolerations"),
+        ({"config": {"gateway": {"affinity": apart(labelSelectr={})}}}, "labelSelectr"),
+        ({"affinity": apart(labelSelector={"matchExpressions": [{"key": "a", "operator": "In"}]})}, "values"),
+        ({"extraEnv": [{"name": "A", "valueFrom": {"resourceFieldRef": MEMORY}}]}, "containerName"),
+        ({"release": None}, "release"),
+        ({"config": None}, "config"),
         ({"config": {"metricInformer": {"type": "prometheus"}}}, "prometheus"),
         ({"config": {"namespaces": ["a", "a"]}}, "namespaces"),
         ({"config": {"standalone": {"listen": "127.0.0.1:8080"}}}, "standalone"),
@@ -237,7 +256,13 @@ def test_one_setting_has_the_cluster_assign_the_user_of_every_pod(
 PLACED: Json = {
     "nodeSelector": {"example.com/pool": "edge"},
     "tolerations": [{"operator": "Exists"}],
-    "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1}]}},
+    "affinity": {
+        "podAntiAffinity": {
+            "preferredDuringSchedulingIgnoredDuringExecution": [
+                {"weight": 1, "podAffinityTerm": {"topologyKey": "topology.kubernetes.io/zone"}}
+            ]
+        }
+    },
     "priorityClassName": "serving",
     "imagePullSecrets": [{"name": "registry"}],
 }
@@ -420,12 +445,10 @@ def test_the_pod_that_gives_everything_back_gets_what_the_controllers_pods_get(h
         "imagePullSecrets": [{"name": "registry"}],
         "nodeSelector": {"pool": "system"},
         "tolerations": [{"key": "system", "operator": "Exists"}],
-        "affinity": {"nodeAffinity": required},
+        "affinity": {"nodeAffinity": required, **apart(labelSelector={"matchLabels": CONTROLLERS})},
         "podLabels": {"team": "search"},
         "podAnnotations": {"example.com/cost": "search"},
-        "extraEnv": [{"name": "KUBECONFIG", "value": "/etc/kube/config"}],
-        "extraVolumes": [{"name": "kube", "secret": {"secretName": "kube"}}],
-        "extraVolumeMounts": [{"name": "kube", "mountPath": "/etc/kube"}],
+        "extraEnv": [{"name": "TZ", "value": "Europe/Paris"}],
         "logLevel": "debug",
     }
 
@@ -433,14 +456,68 @@ def test_the_pod_that_gives_everything_back_gets_what_the_controllers_pods_get(h
 
     pod = job["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    for name in ("imagePullSecrets", "nodeSelector", "tolerations", "affinity"):
+    for name in ("imagePullSecrets", "nodeSelector", "tolerations"):
         assert pod[name] == values[name]
+    assert pod["affinity"] == {"nodeAffinity": required}
     assert job["spec"]["template"]["metadata"]["labels"].items() >= {"team": "search"}.items()
     assert job["spec"]["template"]["metadata"]["annotations"].items() >= {"example.com/cost": "search"}.items()
     assert values["extraEnv"][0] in container["env"]
-    assert values["extraVolumes"][0] in pod["volumes"]
-    assert values["extraVolumeMounts"][0] in container["volumeMounts"]
     assert "--log-level=debug" in container["args"]
+
+
+def test_nothing_of_the_controllers_pods_keeps_the_job_that_stops_them_from_starting(helm: Path) -> None:
+    """It was never scheduled if a pod of the controller was on every node, or held the only copy of a volume."""
+    beside = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": CONTROLLERS}}
+    near = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [beside]}}
+    volumes = {
+        "extraVolumes": [{"name": "certificates", "persistentVolumeClaim": {"claimName": "certificates"}}],
+        "extraVolumeMounts": [{"name": "certificates", "mountPath": "/etc/certificates"}],
+    }
+
+    for affinity in (near, apart(labelSelector={"matchLabels": CONTROLLERS})):
+        (job,) = of("Job", template(helm, {"affinity": affinity, **volumes}))
+
+        pod = job["spec"]["template"]["spec"]
+        assert "affinity" not in pod
+        assert [each["name"] for each in pod["volumes"]] == ["config"]
+
+
+CONTROLLERS = {"app.kubernetes.io/name": "beamlit-controller"}
+
+
+@pytest.mark.parametrize("namespace", ["123", "null", "on", "1e3"])
+def test_a_namespace_may_have_any_name(helm: Path, namespace: str) -> None:
+    """The Role for a namespace called null was created in the controller's own."""
+    objects = template(helm, {"config": {"namespaces": [namespace]}}, name=f"{namespace}", namespace=namespace)
+
+    places = [each["metadata"]["namespace"] for each in objects if "namespace" in each["metadata"]]
+    subjects = [subject["namespace"] for each in objects for subject in each.get("subjects", ())]
+    assert set(places) == set(subjects) == {namespace}
+    assert {each["metadata"]["labels"]["app.kubernetes.io/instance"] for each in of("Role", objects)} == {namespace}
+
+
+def test_a_parent_chart_may_install_it_on_a_condition(helm: Path) -> None:
+    passed_on = template(helm, {"enabled": True, "global": {"imageRegistry": "registry.example.com"}})
+
+    assert [each["metadata"]["name"] for each in passed_on] == [each["metadata"]["name"] for each in template(helm)]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"extraVolumes": [{"name": "config", "emptyDir": {}}]},
+            "extraVolumes: expected names that the chart does not use itself, got config",
+        ),
+        (
+            {"extraVolumeMounts": [{"name": "a", "mountPath": "/etc/shares/"}]},
+            "extraVolumeMounts: expected paths that the chart does not use itself, got /etc/shares/",
+        ),
+    ],
+    ids=str,
+)
+def test_a_volume_that_the_chart_has_is_refused(helm: Path, values: Json, message: str) -> None:
+    assert message in run(helm, "template", values).stderr
 
 
 def test_no_mesh_keeps_the_job_from_completing_unless_asked_for(helm: Path) -> None:
@@ -534,7 +611,8 @@ def test_a_models_namespace_is_not_taken_for_the_controllers(helm: Path) -> None
     assert [endpoint["honorLabels"] for endpoint in monitor["spec"]["endpoints"]] == [True]
 
 
-LEADER = {"beamlit_leader": "1x600"}
+LEADERS_LEASE = "beamlit-system/beamlit-controller"
+LEADER = {f'beamlit_leader{{lease="{LEADERS_LEASE}"}}': "1x600"}
 RISING = "0+1x600"
 LLAMA, QWEN = '{namespace="models", name="llama"}', '{namespace="models", name="qwen"}'
 BY_REASON = '{namespace="models", name="llama", reason="MetricNotFound"}'
@@ -544,8 +622,21 @@ OF_LLAMA = {"namespace": "models", "name": "llama"}
 @pytest.mark.parametrize(
     ("alert", "labels", "series", "silent_at", "fires_at"),
     [
-        ("BeamlitNobodyDecides", {}, {"beamlit_leader": "0x600"}, "1m", "3m"),
-        ("BeamlitNobodyDecides", {}, {"another": "1x600"}, "1m", "3m"),
+        (
+            "BeamlitNobodyDecides",
+            {"lease": LEADERS_LEASE},
+            {f'beamlit_leader{{lease="{LEADERS_LEASE}"}}': "0x600"},
+            "1m",
+            "3m",
+        ),
+        (  # another release decides
+            "BeamlitNobodyDecides",
+            {"lease": LEADERS_LEASE},
+            {f'beamlit_leader{{lease="{LEADERS_LEASE}"}}': "0x600", 'beamlit_leader{lease="ops/theirs"}': "1x600"},
+            "1m",
+            "3m",
+        ),
+        ("BeamlitNobodyDecides", {"lease": LEADERS_LEASE}, {'beamlit_leader{lease="ops/theirs"}': "1x600"}, "1m", "3m"),
         (
             "BeamlitWatchesRefused",
             {"namespace": "research"},

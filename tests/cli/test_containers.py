@@ -51,6 +51,29 @@ def test_to_release_without_a_way_to_the_api_server_is_an_error_too() -> None:
     assert "can't connect to the API server" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ("{namespaces: [models], gateway: {tolerations: [{}]}}", "can't connect to the API server"),
+        ("{namespaces: [Models]}", "config.namespaces has to be known"),
+        ("[]", "config.namespaces has to be known"),
+        ("{", "config.namespaces has to be known"),
+    ],
+)
+def test_to_release_of_the_settings_only_the_namespaces_have_to_be_right(
+    tmp_path: Path, config: str, said: str
+) -> None:
+    """After an upgrade to values that the controller refuses, it could not be uninstalled either."""
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(f"config: {config}\n")
+
+    done = run("release", f"--settings={settings}")
+
+    assert done.returncode == 1
+    assert f"{settings}: " in done.stderr
+    assert said in done.stderr
+
+
 def test_a_gateway_that_is_not_there_is_drained_at_once(tmp_path: Path) -> None:
     done = run("drain", f"--admin={tmp_path / 'admin.sock'}")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import secrets
 import signal
 import subprocess
@@ -114,7 +115,7 @@ class Replica:
 
     async def leads(self) -> bool:
         """Return whether it is the leader."""
-        return "beamlit_leader 1.0" in await self.metrics()
+        return re.search(r"^beamlit_leader{.*} 1\.0$", await self.metrics(), re.MULTILINE) is not None
 
 
 def install(client: Client, helm: Path, values: Mapping[str, Any] | None = None) -> Path:

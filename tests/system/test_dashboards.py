@@ -19,7 +19,7 @@ from waiting import eventually
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
 
 QUEUE = "vllm:num_requests_waiting"
-OF_A_CLUSTER = {"beamlit_leader": 1}
+OF_A_CLUSTER = {'beamlit_leader{lease="beamlit-system/beamlit-controller"}': 1}
 """What only the controller of a cluster counts."""
 IF_SOMETHING_IS_WRONG = (
     "code=~",

@@ -1,12 +1,17 @@
 """`release`: restore all Services and remove all gateways before the controller is uninstalled."""
 
 import os
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from beamlit_controller.api import settings as api_settings
+from beamlit_controller.api import yaml_documents
 from beamlit_controller.api.settings import Settings
+from beamlit_controller.api.yaml_documents import Document
 from beamlit_controller.cli import inputs
 from beamlit_controller.cli.inputs import Level
 
@@ -47,7 +52,7 @@ def release(
 
     logs.configure(log_level)
     options = ClusterOptions(
-        settings=inputs.settings(settings) if settings else Settings(),
+        settings=_settings(settings) if settings else Settings(),
         identity=f"release-{os.uname().nodename}-{os.getpid()}",
         namespace=namespace,
         lease=lease,
@@ -57,3 +62,27 @@ def release(
     )
     overdue = f"not everything was released within {within_seconds:g} s; run it again"
     inputs.run(releasing.release(options, deployment, within=within_seconds), overdue=overdue)
+
+
+def _settings(path: Path) -> Settings:
+    """Read the settings. Whatever else is wrong in them, the namespaces suffice: what can't be uninstalled can't be mended either."""
+    text = inputs.read(path)
+    given = api_settings.parse(text)
+    if isinstance(given, Settings):
+        return given
+    for mistake in given:
+        inputs.say(f"{path}: {mistake}", file=sys.stderr)
+    namespaces = api_settings.read({"config": _namespaces(text)})
+    if not isinstance(namespaces, Settings):
+        inputs.fail(f"{path}: config.namespaces has to be known to release anything")
+    return namespaces
+
+
+def _namespaces(text: str) -> Mapping[str, object]:
+    """Return the part of the settings that names namespaces; something invalid if they can't be read."""
+    first = next(iter(yaml_documents.load(text)), None)
+    content = first.content if isinstance(first, Document) else None
+    config = content.get("config") if isinstance(content, Mapping) else None
+    if not isinstance(config, Mapping):
+        return {"namespaces": None}
+    return {name: each for name, each in config.items() if name == "namespaces"}

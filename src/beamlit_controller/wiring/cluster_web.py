@@ -79,11 +79,12 @@ def site(options: ClusterOptions, clock: Clock, sources: Sources) -> WebParts:
 
 def _expose(exposition: Exposition, options: ClusterOptions, sources: Sources) -> None:
     store, reconciler, shares = sources.store, sources.reconciler, sources.rtds_server
-    elects = options.settings.enable_leader_election
+    elects, name = options.settings.enable_leader_election, f"{options.namespace}/{options.lease}"
     exposition.gauge(
         "beamlit_leader",
-        "Whether this replica is the leader and has listed what it decides on.",
-        lambda: float((sources.lease.leading.value or not elects) and sources.watches.synced()),
+        "Whether this replica is the leader and has listed what it decides on, by its Lease, NAMESPACE/NAME.",
+        lambda: _labelled([((name,), (sources.lease.leading.value or not elects) and sources.watches.synced())]),
+        labels=("lease",),
     )
     exposition.gauge(
         "beamlit_gateways_connected",
