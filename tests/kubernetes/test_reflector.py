@@ -16,6 +16,7 @@ from beamlit_controller.kubernetes import list_chunks
 from beamlit_controller.kubernetes.api_server import LONGEST, TOO_LARGE, ApiError, Json, Query
 from beamlit_controller.kubernetes.list_chunks import Collection
 from beamlit_controller.kubernetes.reflector import Reflector
+from waiting import eventually
 
 pytestmark = pytest.mark.looptime
 
@@ -179,6 +180,43 @@ async def test_while_lists_fail_the_old_items_stay_and_the_tries_get_rarer() -> 
 
         assert values(reflector) == {"a"}
         assert 20 <= len(script.asked) <= 60
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        ApiError(403, "Forbidden", "may list, but not watch"),
+        ApiError(410, "Expired", "too old resource version"),
+        ApiError(429, "TooManyRequests", "later"),
+        ApiError(500, "InternalError", "no"),
+        [expired()],
+        [event("ERROR", {"code": 500, "reason": "InternalError", "message": "no"})],
+        ["no event"],
+        [ApiError(0, "ConnectionFailed", "reset")],
+    ],
+    ids=str,
+)
+async def test_where_lists_work_and_watches_do_not_the_lists_get_rarer(broken: list[Step] | ApiError) -> None:
+    """The whole collection was listed once a second."""
+    script = Script([listed(thing("a", 1), version=5)], [broken] * 1000)
+    async with running(script) as reflector:
+        await asyncio.sleep(600)
+
+        assert values(reflector) == {"a"}
+        assert 50 <= len(script.asked) <= 80
+
+
+@pytest.mark.parametrize("works", [[bookmark(6)], [30.0]], ids=str)
+async def test_a_watch_that_worked_is_begun_again_soon(works: list[Step]) -> None:
+    reset = ApiError(0, "ConnectionFailed", "reset")
+    script = Script([listed(thing("a", 1), version=5)], [*[reset] * 10, [*works, reset], [20.0, reset]])
+    async with running(script):
+        await eventually(lambda: len(script.watched) == 11, within=200, every=0.1)
+        before = asyncio.get_running_loop().time() + sum(each for each in works if isinstance(each, float))
+
+        await eventually(lambda: len(script.watched) == 12, within=60, every=0.1)
+
+        assert asyncio.get_running_loop().time() - before < 3
 
 
 async def test_who_asks_for_patience_gets_it() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from beamlit_controller.kubernetes import fields
 from beamlit_controller.kubernetes.api_server import LONGEST, TOO_LARGE, ApiError, Json, Query
 
 MOST_OBJECTS, FIRST_OBJECTS = 500, 64
@@ -47,6 +48,20 @@ class Collection:
 
 class ExpiredError(Exception):
     """The resourceVersion or continue token has expired."""
+
+
+EXPIRED = "the resourceVersion to resume from has expired"
+
+
+def as_error(status: Json) -> Exception:
+    """Interpret the Status of an ERROR event."""
+    code = fields.whole(status.get("code"))
+    if code == GONE:
+        return ExpiredError(EXPIRED)
+    return ApiError(code, fields.text(status.get("reason")), fields.text(status.get("message"))[:_SHOWN])
+
+
+_SHOWN = 200
 
 
 class Chunks:

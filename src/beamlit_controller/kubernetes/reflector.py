@@ -14,6 +14,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
+from math import inf
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
@@ -22,7 +23,7 @@ import structlog
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.kubernetes import fields, watch_events
 from beamlit_controller.kubernetes.api_server import ApiError, Json
-from beamlit_controller.kubernetes.list_chunks import GONE, Chunks, Collection, ExpiredError, Server
+from beamlit_controller.kubernetes.list_chunks import EXPIRED, GONE, Chunks, Collection, ExpiredError, Server, as_error
 from beamlit_controller.kubernetes.skipped_objects import Skip, Skips
 from beamlit_controller.kubernetes.watch_events import MalformedError, NamespacedName
 
@@ -71,6 +72,7 @@ class Reflector(Generic[T]):
         self._chunks = Chunks(server, collection, heard=self._listen)
         self._synced: Latest[bool] = Latest(value=False)
         self._heard = float("-inf")
+        self._worked = False
 
     @property
     def items(self) -> Mapping[NamespacedName, T]:
@@ -104,7 +106,7 @@ class Reflector(Generic[T]):
         """List and watch until cancelled."""
         wait = FIRST_WAIT
         while True:
-            heard = self._heard
+            self._worked = False
             try:
                 await self._list()
                 await self._follow()
@@ -115,14 +117,13 @@ class Reflector(Generic[T]):
                 failure = None
             except Exception as error:  # noqa: BLE001 - whatever breaks one watch, the others go on
                 failure = error
-            # There was a response in between, so this is a new failure.
-            wait = FIRST_WAIT if self._heard > heard else min(wait * 2, LONGEST_WAIT)
+            # A list alone proves nothing: if no watch works after it, the whole collection would be listed every second.
+            wait = FIRST_WAIT if self._worked else min(wait * 2, LONGEST_WAIT)
             await self._pause(failure, wait)
 
     async def _pause(self, failure: Exception | None, wait: float) -> None:
         if failure is None:
-            # An expired version is no failure, but repeated ones must not cause endless requests.
-            await asyncio.sleep(_spread(FIRST_WAIT))
+            await asyncio.sleep(_spread(wait))
             return
         retry_after = getattr(failure, "retry_after", None) or 0.0
         said = str(failure) or type(failure).__name__
@@ -199,19 +200,21 @@ class Reflector(Generic[T]):
             ("timeoutSeconds", str(round(_spread(WATCH_SECONDS)))),
         ]
         path, only = self._collection.path, self._collection.metadata_only
-        opened = False
+        clock, opened = asyncio.get_running_loop(), inf
         try:
             async with self._server.stream(path, query, silence=self._silence, metadata_only=only) as lines:
-                opened = True
+                opened = clock.time()
                 self._listen()
                 self._set_refused("")
                 await self._take_all(lines)
         except ApiError as error:
             if error.code == GONE:
-                raise ExpiredError("the resourceVersion to resume from has expired") from error
-            if opened and error.reason == "Timeout":
+                raise ExpiredError(EXPIRED) from error
+            if opened < inf and error.reason == "Timeout":
                 raise SilentError("it sent nothing for too long") from error
             raise
+        finally:
+            self._worked = self._worked or clock.time() - opened >= LONGEST_WAIT
 
     async def _take_all(self, lines: AsyncIterator[str]) -> None:
         understood = [self._take(line) async for line in lines]
@@ -227,7 +230,8 @@ class Reflector(Generic[T]):
             return False
         kind, content = event
         if kind == "ERROR":
-            raise _refused(content)
+            raise as_error(content)
+        self._worked = True
         # The next stream resumes after this event, even if its object can't be parsed.
         self._version = watch_events.version(content) or self._version
         if kind in {"ADDED", "MODIFIED"}:
@@ -281,14 +285,6 @@ class Reflector(Generic[T]):
 
     def _skip(self, reason: Skip, namespaced_name: NamespacedName, version: str, error: Exception) -> None:
         self.skips.add(self._collection.kind, reason, namespaced_name=namespaced_name, version=version, why=repr(error))
-
-
-def _refused(status: Json) -> Exception:
-    """Interpret the Status of an ERROR event."""
-    code = fields.whole(status.get("code"))
-    if code == GONE:
-        return ExpiredError("the resourceVersion to resume from has expired")
-    return ApiError(code, fields.text(status.get("reason")), fields.text(status.get("message"))[:_SHOWN])
 
 
 def _spread(seconds: float) -> float:
