@@ -130,6 +130,39 @@ async def test_without_a_lease_it_asks_the_only_replica_whatever_the_release_is_
     assert here.calls[-1] == "--namespace=beamlit-system port-forward pod/ours-beamlit-controller-5b8 :8081"
 
 
+async def test_a_lease_that_a_controller_has_left_behind_is_none(tmp_path: Path) -> None:
+    """Of a release that was uninstalled it said that it ran."""
+    async with world(tmp_path, leases="old=\\nours=ours-7d9\\n") as here:
+        ended = await here.run("kubectl-offload", "top")
+
+    assert (ended.code, ended.err) == (0, "")
+    assert here.calls[-1] == "--namespace=beamlit-system port-forward pod/ours-7d9 :8081"
+
+
+@pytest.mark.parametrize(
+    ("leases", "pods"),
+    [(TWO, "ours-7d9-a1 theirs-4c2-b2"), ("", "ours-7d9-a1 theirs-4c2-b2"), ("ours=\\n", "ours-7d9-a1")],
+    ids=str,
+)
+async def test_of_a_controller_that_is_not_there_it_says_so(tmp_path: Path, leases: str, pods: str) -> None:
+    """It asked any other controller."""
+    async with world(tmp_path, leases=leases, pods=pods) as here:
+        ended = await here.run("kubectl-offload", "top", "--lease", "typo")
+
+    assert ended.code == 1
+    assert "no controller in the namespace beamlit-system has the Lease typo; there are: ours" in ended.err
+
+
+async def test_of_several_controllers_without_an_election_it_asks_the_one_that_is_named(tmp_path: Path) -> None:
+    async with world(tmp_path, leases="", pods="ours-7d9-a1 ours-b-4c2-b2") as here:
+        unnamed = await here.run("kubectl-offload", "top")
+        named = await here.run("kubectl-offload", "top", "--lease", "ours-b")
+
+    assert (unnamed.code, named.code) == (1, 0)
+    assert "choose one with --lease: ours, ours-b" in unnamed.err
+    assert here.calls[-1] == "--namespace=beamlit-system port-forward pod/ours-b-4c2-b2 :8081"
+
+
 async def test_without_a_controller_it_says_where_it_looked(tmp_path: Path) -> None:
     async with world(tmp_path, leases="") as here:
         ended = await here.run("kubectl-offload", "top", "--controller-namespace", "ops")

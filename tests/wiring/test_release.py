@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,25 @@ async def test_a_controller_that_is_not_there_is_stopped_already() -> None:
     await release.stop_controller(FakeApiServer("beamlit-system").connect(), "beamlit-system", "controller")
 
 
+async def test_the_lease_goes_with_the_controller() -> None:
+    """`kubectl offload` took it for that of a second controller in the namespace."""
+    async with world(namespaces=("models",)) as given, Controllers(given.server).running():
+        server = given.server.connect("release")
+
+        await release.release_all(server, given.given("release"), "controller")
+
+        assert lease_of(given) is None
+
+
+async def test_a_lease_that_must_not_be_deleted_stays() -> None:
+    async with world(namespaces=("models",)) as given, Controllers(given.server).running():
+        given.server.faults.refuse("delete", "*/leases/*", api_faults.forbidden("no delete"))
+
+        await release.release_all(given.server.connect("release"), given.given("release"), "controller")
+
+        assert lease_of(given) is not None
+
+
 async def test_a_controller_that_must_not_be_stopped_ends_the_release() -> None:
     server = FakeApiServer("beamlit-system")
     api_users.put(server, CONTROLLER)
@@ -42,6 +62,11 @@ async def test_a_controller_that_must_not_be_stopped_ends_the_release() -> None:
 
     with pytest.raises(ApiError, match="not allowed"):
         await release.stop_controller(server.connect(), "beamlit-system", "controller")
+
+
+def lease_of(given: World) -> dict[str, Any] | None:
+    options = given.given("release")
+    return given.server.find("coordination.k8s.io/v1", "Lease", options.namespace, options.lease)
 
 
 async def served(given: World) -> None:

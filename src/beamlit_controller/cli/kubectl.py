@@ -3,7 +3,7 @@
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -37,7 +37,7 @@ class Reached:
     controller_namespace
         The namespace of the controller.
     lease
-        The name of the controller's Lease, if several controllers run in that namespace.
+        The name of the controller's Lease, and of its Deployment, if several controllers run in that namespace.
     context
         The kubeconfig context; the current one by default.
     kubeconfig
@@ -142,26 +142,40 @@ def _forwarded(reached: Reached) -> Iterator[int]:
 
 def _replica(reached: Reached) -> str:
     """Return the pod that holds the Lease; without leader election there is only one replica."""
-    return f"pod/{_leader(reached) or _only_replica(reached)}"
-
-
-def _leader(reached: Reached) -> str:
-    """Return the holder of the only Lease, or of the one that was named; "" if there is none."""
-    leases = ("get", "lease", f"--selector=app.kubernetes.io/name={NAME}", f"--output=jsonpath={_HOLDERS}")
-    holders = dict(line.split("=", 1) for line in _asked([*reached.command, *leases]).splitlines())
-    if reached.lease:
-        holders = {name: holder for name, holder in holders.items() if name == reached.lease}
-    if len(holders) > 1:
+    holders = _holders(reached)
+    leads = holders.get(reached.lease, "") if reached.lease else _only(holders)
+    if leads:
+        return f"pod/{leads}"
+    replicas = _replicas(reached)
+    if reached.lease and reached.lease not in replicas:
         sys.exit(
-            f"kubectl offload: several controllers run in this namespace: choose one with --lease: {', '.join(sorted(holders))}"
+            f"kubectl offload: no controller in the namespace {reached.controller_namespace} has the Lease {reached.lease}; "
+            f"there are: {', '.join(sorted({*replicas, *(name for name, holder in holders.items() if holder)})) or 'none'}"
         )
-    return next(iter(holders.values()), "")
+    return f"pod/{replicas[reached.lease] if reached.lease else _only(replicas)}"
+
+
+def _only(controllers: Mapping[str, str]) -> str:
+    """Return the pod of the only controller that has one; "" if none has."""
+    pods = {name: pod for name, pod in controllers.items() if pod}
+    if len(pods) > 1:
+        sys.exit(
+            f"kubectl offload: several controllers run in this namespace: choose one with --lease: {', '.join(sorted(pods))}"
+        )
+    return next(iter(pods.values()), "")
+
+
+def _holders(reached: Reached) -> Mapping[str, str]:
+    """Return the pod that holds each Lease; "" if none does, as after the controller's end."""
+    leases = ("get", "lease", f"--selector=app.kubernetes.io/name={NAME}", f"--output=jsonpath={_HOLDERS}")
+    return dict(line.split("=", 1) for line in _asked([*reached.command, *leases]).splitlines())
 
 
 _HOLDERS = '{range .items[*]}{.metadata.name}={.spec.holderIdentity}{"\\n"}{end}'
 
 
-def _only_replica(reached: Reached) -> str:
+def _replicas(reached: Reached) -> Mapping[str, str]:
+    """Return a pod of each controller, by the name of its Deployment, which is that of its Lease."""
     label = f"app.kubernetes.io/name={NAME}"
     running = (f"--selector={label}", "--field-selector=status.phase=Running")
     names = _asked([*reached.command, "get", "pods", *running, "--output=jsonpath={.items[*].metadata.name}"]).split()
@@ -170,7 +184,7 @@ def _only_replica(reached: Reached) -> str:
             f"kubectl offload: no controller is running in the namespace {reached.controller_namespace}: no pod there has the "
             f"label {label}; --controller-namespace names another namespace"
         )
-    return names[0]
+    return {name.rsplit("-", 2)[0]: name for name in names}
 
 
 def _asked(command: Sequence[str]) -> str:

@@ -65,6 +65,16 @@ async def release_all(server: ApiServer, options: ClusterOptions, deployment: st
         else:
             await _restored(server.guarded(lease.held), namespaces)
         election.cancel()
+    if deployment:
+        await _remove_lease(server, options)
+
+
+async def _remove_lease(server: ApiServer, options: ClusterOptions) -> None:
+    """Delete the Lease of a controller that is gone, by which `kubectl offload` would still find it."""
+    try:
+        await server.delete(paths.LEASES.path(options.namespace, options.lease))
+    except ApiError as error:
+        log.warning("lease not deleted", lease=f"{options.namespace}/{options.lease}", error=error.message)
 
 
 async def _have_models(server: ApiServer, namespaces: Sequence[str | None]) -> bool:
