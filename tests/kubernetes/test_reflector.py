@@ -193,6 +193,10 @@ async def test_while_lists_fail_the_old_items_stay_and_the_tries_get_rarer() -> 
         [event("ERROR", {"code": 500, "reason": "InternalError", "message": "no"})],
         ["no event"],
         [ApiError(0, "ConnectionFailed", "reset")],
+        [bookmark(6), expired()],
+        [bookmark(6), event("ERROR", {"code": 500, "reason": "InternalError", "message": "no"})],
+        [bookmark(6), ApiError(0, "MalformedAnswer", "cut off")],
+        [bookmark(6), RuntimeError("odd")],
     ],
     ids=str,
 )
@@ -217,6 +221,19 @@ async def test_a_watch_that_worked_is_begun_again_soon(works: list[Step]) -> Non
         await eventually(lambda: len(script.watched) == 12, within=60, every=0.1)
 
         assert asyncio.get_running_loop().time() - before < 3
+
+
+async def test_a_watch_whose_connection_breaks_after_each_event_goes_on_without_a_list() -> None:
+    """The whole collection was listed after each."""
+    torn = [
+        [event("ADDED", thing(f"b{each}", each)), ApiError(0, "ConnectionFailed", "torn")] for each in range(6, 206)
+    ]
+    script = Script([listed(thing("a", 1), version=5)], [*torn])
+    async with running(script) as reflector:
+        await eventually(lambda: len(reflector.items) == 201, within=300, every=1)
+
+        assert [int(each["resourceVersion"]) for each in script.watched] == [*range(5, 5 + len(script.watched))]
+        assert len(script.asked) == 1
 
 
 async def test_who_asks_for_patience_gets_it() -> None:

@@ -1,8 +1,8 @@
 """A local copy of one collection, kept up to date by list and watch, like client-go's Reflector.
 
-Errors are retried with backoff. A stream that ends or breaks is resumed from the last version; if that version has
-expired, the collection is listed again. An error never empties the copy: the old items stay until a new list is
-complete, and items that the new list lacks are then reported as deleted.
+Errors are retried with backoff. A stream that ends, or whose connection breaks after an event, is resumed from the last
+version; after any other error the collection is listed again. An error never empties the copy: the old items stay until
+a new list is complete, and items that the new list lacks are then reported as deleted.
 
 An object that can't be parsed is skipped, counted and logged once. By default its last parsed state is dropped, because
 it is known to be outdated; `keep_last` keeps it.
@@ -117,7 +117,7 @@ class Reflector(Generic[T]):
                 failure = None
             except Exception as error:  # noqa: BLE001 - whatever breaks one watch, the others go on
                 failure = error
-            # A list alone proves nothing: if no watch works after it, the whole collection would be listed every second.
+            # A list alone proves nothing, nor does an event: if each watch breaks soon, everything would be listed every second.
             wait = FIRST_WAIT if self._worked else min(wait * 2, LONGEST_WAIT)
             await self._pause(failure, wait)
 
@@ -200,7 +200,7 @@ class Reflector(Generic[T]):
             ("timeoutSeconds", str(round(_spread(WATCH_SECONDS)))),
         ]
         path, only = self._collection.path, self._collection.metadata_only
-        clock, opened = asyncio.get_running_loop(), inf
+        clock, opened, before = asyncio.get_running_loop(), inf, self._version
         try:
             async with self._server.stream(path, query, silence=self._silence, metadata_only=only) as lines:
                 opened = clock.time()
@@ -212,7 +212,9 @@ class Reflector(Generic[T]):
                 raise ExpiredError(EXPIRED) from error
             if opened < inf and error.reason == "Timeout":
                 raise SilentError("it sent nothing for too long") from error
-            raise
+            if error.reason != "ConnectionFailed" or self._version == before:
+                raise
+            log.info("watch resumed", path=path, why=str(error))
         finally:
             self._worked = self._worked or clock.time() - opened >= LONGEST_WAIT
 
@@ -231,7 +233,6 @@ class Reflector(Generic[T]):
         kind, content = event
         if kind == "ERROR":
             raise as_error(content)
-        self._worked = True
         # The next stream resumes after this event, even if its object can't be parsed.
         self._version = watch_events.version(content) or self._version
         if kind in {"ADDED", "MODIFIED"}:
