@@ -407,9 +407,12 @@ def test_a_release_has_a_lease_of_its_own_and_rights_to_that_alone(helm: Path) -
         lease = deployment["metadata"]["name"]
 
         started = [container["args"] for pod in pods(objects) for container in pod["containers"]]
-        granted = [rule for rule in rules(objects) if rule["resources"] == ["leases"]]
+        granted = [rule for rule in rules(objects) if rule["resources"] == ["leases"] and rule["verbs"] != ["create"]]
         assert [f"--lease={lease}" in each for each in started] == [True, True]
-        assert [rule.get("resourceNames") for rule in granted if rule["verbs"] != ["create"]] == [[lease], [lease]]
+        assert [rule.get("resourceNames") for rule in granted] == [[lease], [lease]]
+        assert [rule["verbs"] for rule in granted] == [["get", "update"], ["get", "update", "delete"]]
+        # By this `kubectl offload` finds a controller without an election.
+        assert deployment["spec"]["template"]["spec"]["serviceAccountName"] == lease
 
 
 def test_a_release_of_the_usual_name_has_the_lease_that_the_commands_assume(helm: Path) -> None:

@@ -26,7 +26,7 @@ KUBECTL = """\
 printf '%s\\n' "$*" >> {folder}/calls
 case "$*" in
   *"get lease"*) printf "{leases}"; exit {status} ;;
-  *"get pods"*) printf %s "{pods}" ;;
+  *"get pods"*) printf "{pods}" ;;
   *port-forward*) echo "Forwarding from 127.0.0.1:{port} -> 8081"; exec sleep 60 ;;
 esac
 """
@@ -121,7 +121,7 @@ async def test_of_several_controllers_it_asks_the_leader_that_is_named(tmp_path:
 
 async def test_without_a_lease_it_asks_the_only_replica_whatever_the_release_is_called(tmp_path: Path) -> None:
     """It asked for a Deployment named beamlit-controller; the chart's is RELEASE-beamlit-controller."""
-    async with world(tmp_path, leases="", pods="ours-beamlit-controller-5b8") as here:
+    async with world(tmp_path, leases="", pods="ours-beamlit-controller=ours-beamlit-controller-5b8\\n") as here:
         ended = await here.run("kubectl-offload", "explain", "llama")
 
     assert ended.code == 0
@@ -139,9 +139,12 @@ async def test_a_lease_that_a_controller_has_left_behind_is_none(tmp_path: Path)
     assert here.calls[-1] == "--namespace=beamlit-system port-forward pod/ours-7d9 :8081"
 
 
+TWO_PODS = "ours=ours-7d9-a1\\ntheirs=theirs-4c2-b2\\n"
+
+
 @pytest.mark.parametrize(
     ("leases", "pods"),
-    [(TWO, "ours-7d9-a1 theirs-4c2-b2"), ("", "ours-7d9-a1 theirs-4c2-b2"), ("ours=\\n", "ours-7d9-a1")],
+    [(TWO, TWO_PODS), ("", TWO_PODS), ("ours=\\n", "ours=ours-7d9-a1\\n")],
     ids=str,
 )
 async def test_of_a_controller_that_is_not_there_it_says_so(tmp_path: Path, leases: str, pods: str) -> None:
@@ -154,13 +157,27 @@ async def test_of_a_controller_that_is_not_there_it_says_so(tmp_path: Path, leas
 
 
 async def test_of_several_controllers_without_an_election_it_asks_the_one_that_is_named(tmp_path: Path) -> None:
-    async with world(tmp_path, leases="", pods="ours-7d9-a1 ours-b-4c2-b2") as here:
+    async with world(tmp_path, leases="", pods="ours=ours-7d9-a1\\nours-b=ours-b-4c2-b2\\n") as here:
         unnamed = await here.run("kubectl-offload", "top")
         named = await here.run("kubectl-offload", "top", "--lease", "ours-b")
 
     assert (unnamed.code, named.code) == (1, 0)
     assert "choose one with --lease: ours, ours-b" in unnamed.err
     assert here.calls[-1] == "--namespace=beamlit-system port-forward pod/ours-b-4c2-b2 :8081"
+
+
+async def test_controllers_without_an_election_are_told_apart_whatever_their_pods_are_called(tmp_path: Path) -> None:
+    """The name was cut from that of the pod, which has one dash less if it is long: the Lease was said not to be there."""
+    first, second = ("-".join(("r" * 26, team, "beamlit-controller")) for team in ("one", "two"))
+    pods = "".join(f"{name}={name}-7d9c5b8f{suffix}\\n" for name, suffix in ((first, "a1b2c"), (second, "d3e4f")))
+    async with world(tmp_path, leases="", pods=pods) as here:
+        unnamed = await here.run("kubectl-offload", "top")
+        named = await here.run("kubectl-offload", "top", "--lease", first)
+
+    assert (unnamed.code, named.code) == (1, 0)
+    assert f"choose one with --lease: {first}, {second}" in unnamed.err
+    assert "{.spec.serviceAccountName}={.metadata.name}" in here.calls[-2]
+    assert here.calls[-1] == f"--namespace=beamlit-system port-forward pod/{first}-7d9c5b8fa1b2c :8081"
 
 
 async def test_without_a_controller_it_says_where_it_looked(tmp_path: Path) -> None:

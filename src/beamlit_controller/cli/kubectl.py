@@ -167,24 +167,31 @@ def _only(controllers: Mapping[str, str]) -> str:
 
 def _holders(reached: Reached) -> Mapping[str, str]:
     """Return the pod that holds each Lease; "" if none does, as after the controller's end."""
-    leases = ("get", "lease", f"--selector=app.kubernetes.io/name={NAME}", f"--output=jsonpath={_HOLDERS}")
-    return dict(line.split("=", 1) for line in _asked([*reached.command, *leases]).splitlines())
-
-
-_HOLDERS = '{range .items[*]}{.metadata.name}={.spec.holderIdentity}{"\\n"}{end}'
+    return _listed(reached, "lease", ".metadata.name", ".spec.holderIdentity")
 
 
 def _replicas(reached: Reached) -> Mapping[str, str]:
-    """Return a pod of each controller, by the name of its Deployment, which is that of its Lease."""
-    label = f"app.kubernetes.io/name={NAME}"
-    running = (f"--selector={label}", "--field-selector=status.phase=Running")
-    names = _asked([*reached.command, "get", "pods", *running, "--output=jsonpath={.items[*].metadata.name}"]).split()
-    if not names:
+    """Return a pod of each controller, by the name of its Lease."""
+    # The chart gives the ServiceAccount the name of the Lease. The pod's own name may have been cut off to make room for its suffix.
+    running = _listed(
+        reached, "pods", ".spec.serviceAccountName", ".metadata.name", "--field-selector=status.phase=Running"
+    )
+    if not running:
         sys.exit(
             f"kubectl offload: no controller is running in the namespace {reached.controller_namespace}: no pod there has the "
-            f"label {label}; --controller-namespace names another namespace"
+            f"label {_LABEL}; --controller-namespace names another namespace"
         )
-    return {name.rsplit("-", 2)[0]: name for name in names}
+    return running
+
+
+_LABEL = f"app.kubernetes.io/name={NAME}"
+
+
+def _listed(reached: Reached, resource: str, key: str, value: str, *options: str) -> Mapping[str, str]:
+    """Return two fields of each of the controllers' objects, given as JSONPath."""
+    output = f'--output=jsonpath={{range .items[*]}}{{{key}}}={{{value}}}{{"\\n"}}{{end}}'
+    lines = _asked([*reached.command, "get", resource, f"--selector={_LABEL}", *options, output]).splitlines()
+    return dict(line.split("=", 1) for line in lines)
 
 
 def _asked(command: Sequence[str]) -> str:
