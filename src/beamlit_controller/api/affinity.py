@@ -67,8 +67,8 @@ class LabelRequirement(_Requirement):
     )
 
 
-class LabelSelector(StrictModel):
-    """The labels that pods or namespaces must have."""
+class AffinitySelector(StrictModel):
+    """The labels that pods or namespaces must have. A selector of a metric, whose keys may be labels of Prometheus, is another one."""
 
     match_labels: dict[LabelKey, LabelValue] = Field(
         default={}, max_length=_MOST, description="Labels with their values."
@@ -103,8 +103,8 @@ class PodAffinityTerm(StrictModel):
     """Pods, and the label of nodes by which a node is near them."""
 
     topology_key: LabelKey = Field(description="Key of a label of nodes: nodes with the same value are near.")
-    label_selector: LabelSelector | None = Field(default=None, description="The pods; by default none.")
-    namespace_selector: LabelSelector | None = Field(default=None, description="Their namespaces, by labels.")
+    label_selector: AffinitySelector | None = Field(default=None, description="The pods; by default none.")
+    namespace_selector: AffinitySelector | None = Field(default=None, description="Their namespaces, by labels.")
     namespaces: list[DnsLabel] = Field(
         default=[], max_length=_MOST, description="Their namespaces, by name; by default that of the pod itself."
     )
