@@ -57,7 +57,7 @@ class _Course:
         self._setting = Setting()
         self._result = Result(waits=self._servers.waits)
         self._looks: deque[tuple[float, ...]] = deque(maxlen=MEMORY)
-        self._sent = self._overflowed = self._told = 0
+        self._sent = self._overflowed = self._told = self._told_ms = 0
         self._began = 0
         self._starting: list[float] = []
         self._wishes: deque[int] = deque(maxlen=20)
@@ -128,7 +128,7 @@ class _Course:
         plant, result = self._plant, self._result
         since, until, seen = self._scraped(at) if plant.scrape else self._seen(at)
         flow, counted = self._flow(at), self._counted()
-        self._began, self._told = at, self._servers.ended
+        self._began, self._told, self._told_ms = at, self._servers.ended, self._servers.first_bytes_ms
         self._sent = self._overflowed = 0
         ready, undated = self._servers.ready, plant.scrape > 0
         said = self._rule(Round(at, seen, since, until, flow, ready, counted, undated))
@@ -154,7 +154,8 @@ class _Course:
     def _flow(self, at: int) -> Flow:
         since, until = (START + timedelta(seconds=each) for each in (self._began, at))
         served, busy = self._servers.ended - self._told, self._servers.busy
-        return Flow(since, until, busy, self._servers.peak(), served, self._sent, self._overflowed)
+        ms = self._servers.first_bytes_ms - self._told_ms
+        return Flow(since, until, busy, self._servers.peak(), served, self._sent, self._overflowed, served, ms)
 
     def _counted(self) -> RequestCounters:
         """Return all that was counted; Envoy counts a request, with its time to first byte, at its end."""

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from beamlit_controller.api import status
 from beamlit_controller.api.status_models import LONGEST_MESSAGE, LONGEST_RECORD, Status
 from beamlit_controller.core import cycle as core_cycle
-from beamlit_controller.core.adaptive_state import InFlightSpan, Learned
+from beamlit_controller.core.adaptive_state import Learned
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Change, Decision, begin
+from beamlit_controller.core.in_flight_span import InFlightSpan
 from beamlit_controller.core.metric_spec import (
     AverageValue,
     ContainerResourceMetric,

@@ -143,6 +143,9 @@ def test_few_slots_teach_it_without_hunting(load: str, slots: int, delay: int) -
         (38, Metric.FIRST_BYTE_NAMED),
         (51, Metric.FIRST_BYTE_NAMED),
         (69, Metric.FIRST_BYTE_NAMED),
+        (0, Metric.FIRST_BYTE_NAMED),
+        (53, Metric.FIRST_BYTE_NAMED),
+        (82, Metric.FIRST_BYTE_NAMED),
     ],
 )
 def test_random_servers_that_were_once_learned_wrongly_are_within_the_bounds(number: int, metric: Metric) -> None:

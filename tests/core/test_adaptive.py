@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from beamlit_controller.core import adaptive_state, decision, limits, load_curve
+from beamlit_controller.core import adaptive_state, decision, in_flight_span, limits, load_curve
 from beamlit_controller.core.adaptive_state import NOTHING, Learned, Mean, Proportion, RatioSample
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.flow import Flow
@@ -635,7 +635,7 @@ def test_the_cap_and_the_share_stay_within_their_bounds(rounds: list[tuple[Fract
         assert decided.percentage in {0, most}
         assert (decided.percentage == 0) == (decided.cap is None)
         assert decided.cap is None or adaptive_state.LEAST <= decided.cap <= adaptive_state.MOST
-        assert len(decided.learned.recent) <= adaptive_state.SPANS
+        assert len(decided.learned.recent) <= in_flight_span.SPANS
 
 
 @example([(Fraction(0), 0, 0)], Fraction(107, 100), Fraction(121, 100), 3, 0)

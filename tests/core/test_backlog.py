@@ -6,7 +6,7 @@ from fractions import Fraction
 import pytest
 
 from beamlit_controller.core import backlog
-from beamlit_controller.core.adaptive_state import InFlightSpan
+from beamlit_controller.core.in_flight_span import InFlightSpan
 from builders import NOW
 
 EVIDENCE = pytest.mark.parametrize("evidence", [backlog.LOWER, backlog.FIRST, backlog.FIRST_AFTER_CALM])

@@ -6,8 +6,9 @@ from fractions import Fraction
 import pytest
 
 from beamlit_controller.core import demand
-from beamlit_controller.core.adaptive_state import InFlightSpan, Learned
+from beamlit_controller.core.adaptive_state import Learned
 from beamlit_controller.core.demand import Share
+from beamlit_controller.core.in_flight_span import InFlightSpan
 from beamlit_controller.core.verdict import Assessed, Unread
 from builders import NOW, verdict
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from beamlit_controller.core import adaptive_state, clock_skew, decision, duration_metric
-from beamlit_controller.core.adaptive_state import InFlightSpan, Proportion
+from beamlit_controller.core.adaptive_state import Proportion
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.flow import Flow
+from beamlit_controller.core.in_flight_span import InFlightSpan
 from beamlit_controller.core.metric_kind import NONE
 from beamlit_controller.core.metric_spec import GatewayFigure, GatewayMetric, Value
 from beamlit_controller.core.spec import Behavior, Mode

@@ -6,8 +6,9 @@ from fractions import Fraction
 
 import pytest
 
-from beamlit_controller.core import adaptive, adaptive_state, first_byte_metric
-from beamlit_controller.core.adaptive_state import InFlightSpan, Learned, RatioSample
+from beamlit_controller.core import adaptive, adaptive_state, first_byte_metric, in_flight_span
+from beamlit_controller.core.adaptive_state import Learned, RatioSample
+from beamlit_controller.core.in_flight_span import InFlightSpan
 from beamlit_controller.core.load_curve import Observed, Point
 from beamlit_controller.core.metric_spec import (
     AverageValue,
@@ -79,7 +80,7 @@ def test_a_wait_of_centuries_is_no_longer_than_what_is_remembered() -> None:
     """Whatever a gateway reports, it must not end the rounds of its model: there is no time so long ago."""
     read = sample(10**12)
 
-    assert read.until - first_byte_metric.counted(read, Learned(recent=spans(12))).until == adaptive_state.MEMORY
+    assert read.until - first_byte_metric.counted(read, Learned(recent=spans(12))).until == in_flight_span.MEMORY
 
 
 def test_counts_of_an_empty_time_tell_nothing() -> None:

@@ -6,7 +6,8 @@ from fractions import Fraction
 import pytest
 
 from beamlit_controller.core import backlog, first_cap
-from beamlit_controller.core.adaptive_state import InFlightSpan, Learned, Point
+from beamlit_controller.core.adaptive_state import Learned, Point
+from beamlit_controller.core.in_flight_span import InFlightSpan
 from beamlit_controller.core.load_curve import Observed
 from builders import NOW
 

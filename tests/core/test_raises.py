@@ -6,8 +6,9 @@ from fractions import Fraction
 import pytest
 
 from beamlit_controller.core import raises
-from beamlit_controller.core.adaptive_state import InFlightSpan, Learned, Mean
+from beamlit_controller.core.adaptive_state import Learned, Mean
 from beamlit_controller.core.climb import Climb
+from beamlit_controller.core.in_flight_span import InFlightSpan
 from builders import NOW
 
 PERIOD = timedelta(seconds=5)

@@ -6,7 +6,8 @@ from fractions import Fraction
 import pytest
 
 from beamlit_controller.core import load_curve
-from beamlit_controller.core.adaptive_state import InFlightSpan, Learned, RatioSample
+from beamlit_controller.core.adaptive_state import Learned, RatioSample
+from beamlit_controller.core.in_flight_span import InFlightSpan
 from builders import NOW
 
 SECOND = timedelta(seconds=1)

@@ -29,11 +29,12 @@ The cap (Adaptive mode)
 - `load_curve`: pairs samples with requests in flight, and learns how the ratio grows with them
 - `metric_kind`: whether a metric is a queue or has a value at any load, and its maximum
 - `queue_metric`: metrics that count waiting requests; `gradual_metric`: metrics with a value at any load;
-  `duration_metric`: metrics proportional to the duration of requests; `first_byte_metric`: the gateways' time to first byte
+  `duration_metric`: metrics proportional to the duration of requests; `first_byte_metric`: the time to first byte;
+  `first_byte_match`: the gateways' own instead of a metric that is later
 - `raises`, `climb`: raises of the cap that have no effect, because the metric can't reach its target
 - `estimate`: how many in flight bring the metric to its target, updated by each sample
 - `backlog`: detects an overload before a late metric shows it
-- `adaptive_state`: what has been learned so far, as a value
+- `adaptive_state`: what has been learned so far, as a value; `in_flight_span`: the gateways' recent counts in it
 - `limits`: divides the cap among the gateways
 
 Input

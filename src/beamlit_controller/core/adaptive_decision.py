@@ -12,6 +12,7 @@ from fractions import Fraction
 from beamlit_controller.core import (
     adaptive,
     demand,
+    first_byte_match,
     first_byte_metric,
     first_cap,
     lowest_cap,
@@ -156,6 +157,8 @@ class _Rule:
 
     def learned(self, known: Learned, sample: RatioSample) -> Learned:
         """Learn from a sample; the worst metric may also be behind a backlog that it does not show yet."""
+        known = first_byte_match.compared(known, sample)
+        sample = first_byte_match.latest(known, sample)
         learned, evidence = adaptive.follow(known, sample, self.now), self._evidence(known, sample)
         if evidence is not None:
             learned = _by_backlog(learned, self.spec.behavior, self.now, slots=self.slots, evidence=evidence)

@@ -1,20 +1,14 @@
 """The state of Adaptive mode for one model: the cap, the estimates it is based on, and the gateways' recent counts."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from fractions import Fraction
 
+from beamlit_controller.core import in_flight_span
 from beamlit_controller.core.climb import Climb
 from beamlit_controller.core.flow import Flow
+from beamlit_controller.core.in_flight_span import SPANS, InFlightSpan
 
-MEMORY = timedelta(seconds=150)
-"""Age up to which spans are kept, since a metric may be that late."""
-GRAIN = timedelta(seconds=3)
-"""Spans shorter than this are merged later."""
-FINE = 4
-"""Number of the most recent spans that are not merged, so that an instant reading can be matched to the requests in flight at that moment."""
-SPANS = 60
-"""Number of spans that are kept."""
 MOST_FALLS, MOST_CLIMBS = 4, 5
 COUNTED = 24
 """The maximum weight of a mean, in samples."""
@@ -22,19 +16,6 @@ PROPORTIONAL = 8
 """The maximum weight of a proportion, in samples."""
 LEAST, MOST = Fraction(1, 2), Fraction(100_000)
 """The bounds of a cap."""
-
-
-@dataclass(frozen=True, slots=True)
-class InFlightSpan:
-    """One report of the gateways: requests in flight per ready replica at its end, and counts summed over all replicas."""
-
-    since: datetime
-    until: datetime
-    in_flight: Fraction
-    served: int
-    sent: int
-    overflowed: int
-    ready: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +163,10 @@ class Learned:
     """The number in flight per replica at which the metric is at its target, if it were proportional to it."""
     by_nothing: Proportion = Proportion()
     """By how much the ratio varies by itself."""
+    first_byte_match: Proportion = Proportion()
+    """The time to first byte that the gateways count, in seconds, at which a metric of that time is at its target."""
+    matched_until: datetime | None = None
+    """The end of the last sample that was held against it."""
     recent: tuple[InFlightSpan, ...] = ()
 
 
@@ -215,6 +200,8 @@ def lasting(learned: Learned) -> Learned:
         by_duration=Proportion(),
         by_level=Proportion(),
         by_nothing=Proportion(),
+        first_byte_match=Proportion(),
+        matched_until=None,
         recent=(),
     )
 
@@ -251,35 +238,16 @@ def trusted(learned: Learned) -> Learned:
     counted = counted and all(
         each.possible for each in (learned.any_load, learned.full_load, learned.apart, learned.streak, learned.fair)
     )
-    counted = counted and all(each.possible for each in (learned.by_duration, learned.by_level, learned.by_nothing))
+    proportions = (learned.by_duration, learned.by_level, learned.by_nothing, learned.first_byte_match)
+    counted = counted and all(each.possible for each in proportions)
     counted = counted and 0 <= learned.idle <= COUNTED
     within = learned.cap is None or LEAST <= learned.cap <= MOST
     return learned if possible and not wild and counted and within and len(learned.recent) <= SPANS else NOTHING
 
 
 def saw(learned: Learned, flow: Flow, *, ready: int) -> Learned:
-    """Add the gateways' counts since the previous round. Very short spans are merged once they are older than the last few."""
-    if flow.until <= flow.since:
-        return learned
-    level = Fraction(max(0, flow.in_flight), max(1, ready))
-    counts = (max(0, flow.served), max(0, flow.sent), max(0, flow.overflowed))
-    span = InFlightSpan(flow.since, flow.until, level, *counts, ready=max(1, ready))
-    kept = [each for each in learned.recent if flow.until - MEMORY < each.until <= flow.since]
-    if len(kept) > FINE and kept[-FINE - 1].until - kept[-FINE - 1].since < GRAIN:
-        kept[-FINE - 1 : -FINE + 1] = [_joined(kept[-FINE - 1], kept[-FINE])]
-    return replace(learned, recent=(*kept[-SPANS + 1 :], span))
-
-
-def _joined(one: InFlightSpan, other: InFlightSpan) -> InFlightSpan:
-    return InFlightSpan(
-        one.since,
-        other.until,
-        other.in_flight,
-        one.served + other.served,
-        one.sent + other.sent,
-        one.overflowed + other.overflowed,
-        other.ready,
-    )
+    """Add the gateways' counts since the previous round."""
+    return replace(learned, recent=in_flight_span.added(learned.recent, flow, ready=ready))
 
 
 def thousandths(number: Fraction) -> Fraction:

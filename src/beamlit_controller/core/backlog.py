@@ -10,7 +10,8 @@ from datetime import datetime
 from fractions import Fraction
 from itertools import islice, pairwise
 
-from beamlit_controller.core.adaptive_state import InFlightSpan, rounded, thousandths
+from beamlit_controller.core.adaptive_state import rounded, thousandths
+from beamlit_controller.core.in_flight_span import InFlightSpan
 
 ENOUGH = 20
 """The minimum number of completions under a cap from which it is corrected."""

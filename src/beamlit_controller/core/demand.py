@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core.adaptive_state import InFlightSpan, Learned
+from beamlit_controller.core.adaptive_state import Learned
+from beamlit_controller.core.in_flight_span import InFlightSpan
 from beamlit_controller.core.verdict import Assessed, Unread, Verdict
 
 MEMORY = timedelta(minutes=3)

@@ -12,7 +12,8 @@ from fractions import Fraction
 from itertools import accumulate, pairwise
 from math import isqrt
 
-from beamlit_controller.core.adaptive_state import InFlightSpan, Learned, RatioSample, thousandths
+from beamlit_controller.core.adaptive_state import Learned, RatioSample, thousandths
+from beamlit_controller.core.in_flight_span import InFlightSpan
 from beamlit_controller.core.load_curve import Observed
 from beamlit_controller.core.metric_kind import NONE, TELLING, is_gradual
 

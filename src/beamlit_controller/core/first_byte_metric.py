@@ -9,7 +9,8 @@ from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 
-from beamlit_controller.core.adaptive_state import MEMORY, Learned, RatioSample
+from beamlit_controller.core.adaptive_state import Learned, RatioSample
+from beamlit_controller.core.in_flight_span import MEMORY
 from beamlit_controller.core.load_curve import Observed
 from beamlit_controller.core.metric_kind import NONE
 from beamlit_controller.core.metric_spec import (

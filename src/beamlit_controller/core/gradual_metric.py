@@ -11,16 +11,8 @@ from fractions import Fraction
 from math import isqrt
 
 from beamlit_controller.core import metric_kind
-from beamlit_controller.core.adaptive_state import (
-    GRAIN,
-    LEAST,
-    MOST,
-    MOST_FALLS,
-    Learned,
-    Mean,
-    Point,
-    thousandths,
-)
+from beamlit_controller.core.adaptive_state import LEAST, MOST, MOST_FALLS, Learned, Mean, Point, thousandths
+from beamlit_controller.core.in_flight_span import GRAIN
 from beamlit_controller.core.load_curve import Observed
 from beamlit_controller.core.metric_kind import FLAT, SOME, SPARED, STRAIGHT, TELLING
 

@@ -7,16 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from fractions import Fraction
 
-from beamlit_controller.core.adaptive_state import (
-    GRAIN,
-    MOST,
-    InFlightSpan,
-    Learned,
-    Point,
-    RatioSample,
-    rounded,
-    thousandths,
-)
+from beamlit_controller.core.adaptive_state import MOST, Learned, Point, RatioSample, rounded, thousandths
+from beamlit_controller.core.in_flight_span import GRAIN, InFlightSpan
 
 SETTLES = timedelta(seconds=3)
 """Time in which the number in flight follows a change of the cap."""

@@ -123,7 +123,17 @@ def flow(meter: Meter, since: datetime | None, now: datetime, *, by_cap: bool) -
     levels = [each.counted.in_flight for each in meter.recent if each.at > begin.at] or [last.counted.in_flight]
     overflowed = seen.overflow + (seen.share if by_cap else 0)
     sent = seen.remote + seen.unanswered
-    return Flow(begin.at, last.at, last.counted.in_flight, max(levels), seen.local, sent, overflowed)
+    return Flow(
+        begin.at,
+        last.at,
+        last.counted.in_flight,
+        max(levels),
+        seen.local,
+        sent,
+        overflowed,
+        seen.local_first_bytes,
+        seen.local_first_byte_ms,
+    )
 
 
 def minute(meter: Meter, now: datetime) -> Minute | None:
