@@ -13,7 +13,14 @@ from fractions import Fraction
 
 from beamlit_controller.core import decision, gateway_metric, traffic, value_age, verdict
 from beamlit_controller.core.decision import Decision
-from beamlit_controller.core.metric_spec import ExternalMetric, GatewayFigure, GatewayMetric, SeriesSelector, Value
+from beamlit_controller.core.metric_spec import (
+    ExternalMetric,
+    FirstByte,
+    GatewayFigure,
+    GatewayMetric,
+    SeriesSelector,
+    Value,
+)
 from beamlit_controller.core.signals import NOT_ASKED, LocalHealth, Scale, Signals
 from beamlit_controller.core.spec import Behavior, Mode, ModelKey, OffloadSpec
 from beamlit_controller.core.traffic import Meter
@@ -36,8 +43,11 @@ from benchmarks.adaptive_plant import (
 from benchmarks.adaptive_right import right
 
 METRIC = ExternalMetric(SeriesSelector("load"), Value(1000))
-NAMED = replace(METRIC, first_byte=Fraction(1))
-"""The same if the target of a time to first byte, in seconds, is 1."""
+READ = {
+    Metric.FIRST_BYTE_NAMED: replace(METRIC, first_byte=FirstByte(Fraction(1))),
+    Metric.FIRST_BYTE_P95: replace(METRIC, first_byte=FirstByte(Fraction(1), Fraction(95, 100))),
+}
+"""What is known of a metric by its name; nothing of others."""
 ADAPTIVE = Behavior(mode=Mode.ADAPTIVE)
 DELAYS = (1, 15, 45, 60)
 PLAYED = os.environ.get("ADAPTIVE_LOADS", "step")
@@ -48,7 +58,7 @@ class Product:
     """The code that decides, as a rule of the plant."""
 
     def __init__(self, behavior: Behavior, metric: Metric | None = None) -> None:
-        self._metric = NAMED if metric is Metric.FIRST_BYTE_NAMED else METRIC
+        self._metric = METRIC if metric is None else READ.get(metric, METRIC)
         self._spec = OffloadSpec(ModelKey("simulated", "plant"), "plant", metrics=(self._metric,), behavior=behavior)
         self._slope = Fraction(1, TARGET) if metric is Metric.WAITING else None
         self.last: Decision | None = None

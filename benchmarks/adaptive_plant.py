@@ -28,7 +28,8 @@ class Metric(StrEnum):
     """What is read: a queue, slots in use, the time that requests took, or that to their first byte.
 
     A queue may be known to count the requests that wait on each replica, as with a preset, or be any metric that grows with them. The time
-    to first byte is counted by the gateways when a request ends, or is a query's result; a query's name may tell that it is one, in seconds.
+    to first byte is counted by the gateways when a request ends, or is a query's result: a mean or the 95th percentile. A query's name may
+    tell that it is one, in seconds.
     """
 
     WAITING = "waiting"
@@ -38,6 +39,7 @@ class Metric(StrEnum):
     FIRST_BYTE = "first byte"
     FIRST_BYTE_QUERY = "first byte by query"
     FIRST_BYTE_NAMED = "first byte by name"
+    FIRST_BYTE_P95 = "first byte p95 by name"
 
 
 QUEUES = (Metric.WAITING, Metric.QUEUE)

@@ -128,6 +128,8 @@ def ratio(servers: Servers, plant: Plant, at: float) -> float:
             return _mean(servers.took, at - max(10, plant.mean)) / (SLOWER * plant.mean)
         case Metric.FIRST_BYTE | Metric.FIRST_BYTE_QUERY | Metric.FIRST_BYTE_NAMED:
             return _mean(servers.first_bytes, at - SMOOTH) / FIRST_BYTE_TARGET
+        case Metric.FIRST_BYTE_P95:
+            return _p95(servers.first_bytes, at - SMOOTH) / FIRST_BYTE_TARGET
 
 
 def ratios(servers: Servers, plant: Plant, ratio: float) -> tuple[float, ...]:
@@ -143,6 +145,17 @@ def ratios(servers: Servers, plant: Plant, ratio: float) -> tuple[float, ...]:
 
 def _mean(seen: deque[tuple[float, float]], since: float) -> float:
     """Return the mean of the times since then, and forget the earlier ones."""
+    _forget(seen, since)
+    return sum(took for _, took in seen) / len(seen) if seen else 0.0
+
+
+def _p95(seen: deque[tuple[float, float]], since: float) -> float:
+    """Return the 95th percentile of the times since then, and forget the earlier ones."""
+    _forget(seen, since)
+    ordered = sorted(took for _, took in seen)
+    return ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))] if ordered else 0.0
+
+
+def _forget(seen: deque[tuple[float, float]], since: float) -> None:
     while seen and seen[0][0] <= since:
         seen.popleft()
-    return sum(took for _, took in seen) / len(seen) if seen else 0.0

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beamlit_controller.api import first_byte_queries
+from beamlit_controller.core.metric_spec import FirstByte
 
+MILLISECONDS = FirstByte(Fraction(1, 1000))
 SUM = "sum(rate(vllm:time_to_first_token_seconds_sum[1m]))"
 COUNT = "sum(rate(vllm:time_to_first_token_seconds_count[1m]))"
 
@@ -33,13 +35,55 @@ COUNT = "sum(rate(vllm:time_to_first_token_seconds_count[1m]))"
     ],
 )
 def test_a_time_to_the_first_token_is_known_by_the_names_of_its_series(query: str) -> None:
-    assert first_byte_queries.unit(query) == 1
+    known = first_byte_queries.of_query(query)
+
+    assert known is not None
+    assert known.unit == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "quantile"),
+    [
+        ("histogram_quantile(0.95, sum by (le) (rate(vllm:time_to_first_token_seconds_bucket[5m])))", "0.95"),
+        ("max(histogram_quantile(.5, sum by (le, pod) (rate(chat_ttft_seconds_bucket[1m])))) or vector(0)", "0.5"),
+        ("avg(chat_ttft_seconds{quantile='0.99'})", "0.99"),
+        ("avg(chat_ttft_seconds{quantile=~'0.99'})", "0.99"),
+        ("job:ttft_seconds:p95", "0.95"),
+        ("chat_ttft_ms_p50", "0.5"),
+        ("chat_ttft_ms_p999", "0.999"),
+        ("chat_ttft_ms.p5", "0.05"),
+        ("chat_ttft_seconds_p100", "0.99"),
+        ("chat_ttft_seconds:max:5m", "0.99"),
+        ("quantile(0.5, job:ttft_seconds:p95_5m)", "0.95"),
+        ("histogram_avg(sum(rate(sglang:time_to_first_token_seconds[5m])))", None),
+        (f"{SUM} / {COUNT}", None),
+        ("avg(chat_ttft_seconds{quantile!='0.99'})", None),
+        ("avg(chat_ttft_seconds{quantile='NaN'})", None),
+        ("avg(chat_ttft_seconds{quantile='1e-99999999'})", None),
+        ("avg(chat_ttft_seconds{quantile='0.0'})", None),
+        ("chat_ttft_seconds:avg", None),
+        ("chat_ttft_seconds_p0", None),
+    ],
+)
+def test_which_quantile_it_is_is_told_by_the_function_the_label_or_the_end_of_the_name(
+    query: str, quantile: str | None
+) -> None:
+    known = first_byte_queries.of_query(query)
+
+    assert known is not None
+    assert known.quantile == (None if quantile is None else Fraction(quantile))
+
+
+def test_a_selector_tells_the_quantile_like_a_label_in_a_query() -> None:
+    known = first_byte_queries.of_query("chat_ttft_seconds", (("pod", "a"), ("quantile", "0.9")))
+
+    assert known == FirstByte(Fraction(1), Fraction(9, 10))
 
 
 def test_its_unit_is_that_of_the_name() -> None:
-    assert first_byte_queries.unit("max(lmdeploy_time_to_first_token_milliseconds)") == Fraction(1, 1000)
-    assert first_byte_queries.unit("avg(chat_ttft_ms)") == Fraction(1, 1000)
-    assert first_byte_queries.unit_of_name("ttfb_us") == Fraction(1, 1_000_000)
+    assert first_byte_queries.of_query("max(lmdeploy_time_to_first_token_milliseconds)") == MILLISECONDS
+    assert first_byte_queries.of_query("avg(chat_ttft_ms)") == MILLISECONDS
+    assert first_byte_queries.of_name("ttfb_us") == FirstByte(Fraction(1, 1_000_000))
 
 
 @pytest.mark.parametrize(
@@ -59,7 +103,7 @@ def test_its_unit_is_that_of_the_name() -> None:
     ],
 )
 def test_other_metrics_are_not_taken_for_one(query: str) -> None:
-    assert first_byte_queries.unit(query) is None
+    assert first_byte_queries.of_query(query) is None
 
 
 @pytest.mark.parametrize(
@@ -91,7 +135,7 @@ def test_other_metrics_are_not_taken_for_one(query: str) -> None:
 )
 def test_a_value_computed_from_one_that_is_another_is_not(query: str) -> None:
     """Scaled, compared, a fallback, or a mean over something else."""
-    assert first_byte_queries.unit(query) is None
+    assert first_byte_queries.of_query(query) is None
 
 
 @pytest.mark.parametrize(
@@ -105,7 +149,7 @@ def test_a_value_computed_from_one_that_is_another_is_not(query: str) -> None:
     ],
 )
 def test_the_sum_of_several_times_is_none(query: str) -> None:
-    assert first_byte_queries.unit(query) is None
+    assert first_byte_queries.of_query(query) is None
 
 
 @pytest.mark.parametrize(
@@ -127,9 +171,9 @@ def test_the_sum_of_several_times_is_none(query: str) -> None:
     ],
 )
 def test_names_of_what_is_counted_or_derived_from_it_are_not_taken_for_one(name: str) -> None:
-    assert first_byte_queries.unit_of_name(name) is None
+    assert first_byte_queries.of_name(name) is None
 
 
 @given(st.text(alphabet="ttft_seconds_bucket_sum()[]015m/ ><orhistogram_quantile,*", max_size=120))
 def test_no_query_raises_an_error(query: str) -> None:
-    assert first_byte_queries.unit(query) in {None, 1}
+    assert first_byte_queries.of_query(query) in {None, FirstByte(Fraction(1))}

@@ -10,7 +10,7 @@ import pytest
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.core import metric_spec, wording
-from beamlit_controller.core.metric_spec import AverageValue, MetricSpec, Utilization, Value
+from beamlit_controller.core.metric_spec import AverageValue, FirstByte, MetricSpec, Utilization, Value
 
 Mistakes = Callable[..., dict[str, str]]
 Read = Callable[..., Parsed]
@@ -66,23 +66,23 @@ def described(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("metric", "unit"),
+    ("metric", "known"),
     [
-        (quantile("vllm:time_to_first_token_seconds"), 1),
+        (quantile("vllm:time_to_first_token_seconds"), FirstByte(Fraction(1), Fraction(95, 100))),
         (quantile("vllm:e2e_request_latency_seconds"), None),
-        (described("chat_ttft_milliseconds"), Fraction(1, 1000)),
+        (described("chat_ttft_milliseconds"), FirstByte(Fraction(1, 1000))),
         (described("chat_queue_length"), None),
-        (external("chat_ttft_seconds", type="Value", value=2), 1),
+        (external("chat_ttft_seconds", type="Value", value=2), FirstByte(Fraction(1))),
         (external("chat_queue_length", type="Value", value=2), None),
     ],
 )
 def test_a_time_to_the_first_token_is_known_by_its_name(
-    read: Read, metric: dict[str, Any], unit: Fraction | None
+    read: Read, metric: dict[str, Any], known: FirstByte | None
 ) -> None:
     translated = only(read({"metrics": [metric]}, spec=SCRAPED))
 
     assert isinstance(translated, metric_spec.PodsMetric | metric_spec.ObjectMetric | metric_spec.ExternalMetric)
-    assert translated.first_byte == unit
+    assert translated.first_byte == known
 
 
 @pytest.mark.parametrize(

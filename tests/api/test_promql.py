@@ -4,11 +4,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from fractions import Fraction
 
 import promql_parser
 import pytest
 
 from beamlit_controller.api import first_byte_queries, promql, promql_ranges
+from beamlit_controller.core.metric_spec import FirstByte
 
 # Nothing to say: each gives one series at all times, or nobody could know better.
 GOOD = {
@@ -247,7 +249,7 @@ def test_no_regular_expression_is_compiled(query: str) -> None:
 def test_a_query_for_the_first_byte_is_recognized_whatever_its_matchers_are() -> None:
     query = 'max(vllm:time_to_first_token_seconds{pod=~"("})'
 
-    assert first_byte_queries.unit(query) == 1
+    assert first_byte_queries.of_query(query) == FirstByte(Fraction(1))
 
 
 HUGE = {

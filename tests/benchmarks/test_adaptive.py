@@ -146,6 +146,8 @@ def test_few_slots_teach_it_without_hunting(load: str, slots: int, delay: int) -
         (0, Metric.FIRST_BYTE_NAMED),
         (53, Metric.FIRST_BYTE_NAMED),
         (82, Metric.FIRST_BYTE_NAMED),
+        (16, Metric.FIRST_BYTE_P95),
+        (60, Metric.FIRST_BYTE_P95),
     ],
 )
 def test_random_servers_that_were_once_learned_wrongly_are_within_the_bounds(number: int, metric: Metric) -> None:

@@ -10,14 +10,14 @@ from beamlit_controller.core import adaptive_state, decision, first_byte_match
 from beamlit_controller.core.adaptive_state import Learned, RatioSample
 from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.in_flight_span import InFlightSpan
-from beamlit_controller.core.metric_spec import ExternalMetric, SeriesSelector, Value
+from beamlit_controller.core.metric_spec import ExternalMetric, FirstByte, SeriesSelector, Value
 from beamlit_controller.core.spec import Behavior, Mode
 from builders import NOW, spec, verdict
 
 PERIOD = timedelta(seconds=5)
 TARGET = Fraction(2)
 """Seconds to the first byte."""
-METRIC = ExternalMetric(SeriesSelector("ttft_seconds"), Value(2000), first_byte=Fraction(1))
+METRIC = ExternalMetric(SeriesSelector("ttft_seconds"), Value(2000), first_byte=FirstByte(Fraction(1)))
 
 
 def spans(seconds: list[Fraction | int], *, lasting: int = 4, first_bytes: int = 10) -> tuple[InFlightSpan, ...]:

@@ -13,6 +13,7 @@ from beamlit_controller.core.load_curve import Observed, Point
 from beamlit_controller.core.metric_spec import (
     AverageValue,
     ExternalMetric,
+    FirstByte,
     GatewayFigure,
     GatewayMetric,
     MetricSpec,
@@ -25,6 +26,7 @@ from beamlit_controller.core.metric_spec import (
 from builders import NOW
 
 NAME = SeriesSelector("ttft_seconds")
+SECONDS = FirstByte(Fraction(1))
 PERIOD = timedelta(seconds=5)
 SLOTS = 8
 """Each of two servers has eight slots, and a request takes four seconds: two are completed per second and server."""
@@ -47,18 +49,29 @@ def sample(ratio: Fraction | int, *, waited: Fraction | None = Fraction(1), at: 
     [
         (GatewayMetric(GatewayFigure.FIRST_BYTE, Value(1500)), Fraction(3, 2)),
         (GatewayMetric(GatewayFigure.IN_FLIGHT, Value(1500)), None),
-        (ExternalMetric(NAME, Value(1500), Fraction(1)), Fraction(3, 2)),
-        (ExternalMetric(NAME, Value(1_500_000), Fraction(1, 1000)), Fraction(3, 2)),
-        (ExternalMetric(NAME, AverageValue(1500), Fraction(1)), None),
+        (ExternalMetric(NAME, Value(1500), SECONDS), Fraction(3, 2)),
+        (ExternalMetric(NAME, Value(1_500_000), FirstByte(Fraction(1, 1000))), Fraction(3, 2)),
+        (ExternalMetric(NAME, AverageValue(1500), SECONDS), None),
         (ExternalMetric(NAME, Value(1500)), None),
-        (ObjectMetric(NAME, ObjectReference("v1", "Service", "llama"), Value(1500), Fraction(1)), Fraction(3, 2)),
-        (PodsMetric(NAME, AverageValue(1500), first_byte=Fraction(1)), Fraction(3, 2)),
+        (ObjectMetric(NAME, ObjectReference("v1", "Service", "llama"), Value(1500), SECONDS), Fraction(3, 2)),
+        (PodsMetric(NAME, AverageValue(1500), first_byte=SECONDS), Fraction(3, 2)),
         (PodsMetric(NAME, AverageValue(1500)), None),
     ],
 )
 def test_the_target_of_a_time_to_first_byte_is_in_seconds(metric: MetricSpec, seconds: Fraction | None) -> None:
     """The average of a value over the replicas is not the time that anybody waited."""
     assert first_byte_metric.target(metric) == seconds
+
+
+@pytest.mark.parametrize(
+    ("quantile", "times"),
+    [("0.01", 1), ("0.5", 1), ("0.9", 2.303), ("0.95", 2.996), ("0.99", 4.605), ("0.9999", 6.908), ("1", 6.908)],
+)
+def test_a_high_quantile_is_at_its_target_while_the_mean_is_far_below(quantile: str, times: float) -> None:
+    """As of times that are distributed exponentially. A lower one is no less than the mean: then fewer would wait than do."""
+    metric = ExternalMetric(NAME, Value(1500), FirstByte(Fraction(1), Fraction(quantile)))
+
+    assert first_byte_metric.target(metric) == Fraction(3, 2) / Fraction(str(times))
 
 
 def test_one_more_request_waits_as_long_as_it_takes_to_complete_one() -> None:

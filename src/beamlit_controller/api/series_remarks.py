@@ -92,7 +92,7 @@ def _seconds(metric: PodsMetric | ObjectMetric | ExternalMetric | GatewayMetric)
     """Return the seconds of one unit of a time to the first token or byte."""
     if isinstance(metric, GatewayMetric):
         return Fraction(1) if metric.name is GatewayFigure.FIRST_BYTE else None
-    return metric.first_byte
+    return metric.first_byte.unit if metric.first_byte else None
 
 
 def _parsed(query: str) -> Expr | None:

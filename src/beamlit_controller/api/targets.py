@@ -1,7 +1,9 @@
 """Translates `metrics` to `core.metric_spec` values: which target field applies, and its value in thousandths."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
+from fractions import Fraction
 
 from beamlit_controller.api import first_byte_queries, metrics, presets
 from beamlit_controller.api.histograms import HistogramQuantile
@@ -31,20 +33,18 @@ def metric(given: metrics.MetricSpec) -> metric_spec.MetricSpec:
             quantile=histogram,
             waiting=waiting and histogram is None,
             slots=slots,
-            first_byte=first_byte_queries.unit_of_name(name),
+            first_byte=_first_byte(identifier, histogram),
         )
     if given.object:
         reference = given.object.described_object
         described = metric_spec.ObjectReference(reference.api_version or "v1", reference.kind, reference.name)
-        first_byte = first_byte_queries.unit_of_name(given.object.metric.name)
-        return metric_spec.ObjectMetric(
-            _identifier(given.object.metric), described, _by_type(given.object.target), first_byte
-        )
+        identifier = _identifier(given.object.metric)
+        first_byte = first_byte_queries.of_name(identifier.name, identifier.selector.match_labels)
+        return metric_spec.ObjectMetric(identifier, described, _by_type(given.object.target), first_byte)
     if given.external:
-        first_byte = first_byte_queries.unit(given.external.metric.name)
-        return metric_spec.ExternalMetric(
-            _identifier(given.external.metric), _total(given.external.chosen_target), first_byte
-        )
+        identifier = _identifier(given.external.metric)
+        first_byte = first_byte_queries.of_query(identifier.name, identifier.selector.match_labels)
+        return metric_spec.ExternalMetric(identifier, _total(given.external.chosen_target), first_byte)
     if given.gateway:
         figure = metric_spec.GatewayFigure(given.gateway.metric.name)
         return metric_spec.GatewayMetric(figure, _total(given.gateway.target))
@@ -73,6 +73,13 @@ def _quantile(given: HistogramQuantile | None) -> metric_spec.Quantile | None:
     if given is None:
         return None
     return metric_spec.Quantile(_milli(given.quantile), timedelta(seconds=given.window_seconds))
+
+
+def _first_byte(
+    identifier: metric_spec.SeriesSelector, histogram: metric_spec.Quantile | None
+) -> metric_spec.FirstByte | None:
+    known = first_byte_queries.of_name(identifier.name, identifier.selector.match_labels)
+    return replace(known, quantile=Fraction(histogram.milli, 1000)) if known and histogram else known
 
 
 def _per_pod(target: MetricTarget) -> Utilization | AverageValue:

@@ -8,14 +8,16 @@ number in flight when it arrived, so a sample belongs to a time that is earlier 
 from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
+from math import log
 
-from beamlit_controller.core.adaptive_state import Learned, RatioSample
+from beamlit_controller.core.adaptive_state import Learned, RatioSample, thousandths
 from beamlit_controller.core.in_flight_span import MEMORY
 from beamlit_controller.core.load_curve import Observed
 from beamlit_controller.core.metric_kind import NONE
 from beamlit_controller.core.metric_spec import (
     AverageValue,
     ExternalMetric,
+    FirstByte,
     GatewayFigure,
     GatewayMetric,
     MetricSpec,
@@ -34,19 +36,32 @@ MOST_FALL = Fraction(3, 2)
 """The cap is divided by this at most, unless the estimate is confirmed: requests that waited before the previous change may be among those that end."""
 CONFIRMED = Fraction(1, 2)
 """The estimate is confirmed by a sample whose ratio differs from the expected one by no more than this."""
+HIGHEST = Fraction(999, 1000)
+"""A higher quantile of a few requests is the same one."""
 
 
 def target(metric: MetricSpec) -> Fraction | None:
-    """Return the target of a time to first byte in seconds; None for other metrics, and for a value that is divided by the replicas."""
+    """Return the mean time to first byte in seconds at which a metric is at its target.
+
+    None for other metrics, and for a value that is divided by the replicas.
+    """
     match metric:
         case GatewayMetric(name=GatewayFigure.FIRST_BYTE, target=Value(milli)):
             return Fraction(milli, 1000)
-        case PodsMetric(first_byte=unit, target=AverageValue(milli)) if unit is not None:
-            return unit * milli / 1000
-        case ObjectMetric(first_byte=unit, target=Value(milli)) | ExternalMetric(first_byte=unit, target=Value(milli)):
-            return None if unit is None else unit * milli / 1000
+        case PodsMetric(first_byte=FirstByte() as known, target=AverageValue(milli)):
+            return _mean(known, milli)
+        case ObjectMetric(first_byte=FirstByte() as known, target=Value(milli)):
+            return _mean(known, milli)
+        case ExternalMetric(first_byte=FirstByte() as known, target=Value(milli)):
+            return _mean(known, milli)
         case _:
             return None
+
+
+def _mean(known: FirstByte, milli: int) -> Fraction:
+    """Return the mean in seconds at which a value is reached. A high quantile is a multiple of it, as of times that are distributed exponentially."""
+    times = Fraction(1) if known.quantile is None else thousandths(Fraction(-log(1 - min(known.quantile, HIGHEST))))
+    return known.unit * milli / 1000 / max(Fraction(1), times)
 
 
 def counted(sample: RatioSample, learned: Learned) -> RatioSample:

@@ -144,6 +144,14 @@ class Quantile:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstByte:
+    """A time to the first token or byte: the seconds of one unit, and which quantile it is, between 0 and 1; None for a mean."""
+
+    unit: Fraction
+    quantile: Fraction | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SlotsPage:
     """Where a server reports how many requests it processes concurrently: a member of the JSON object at a path beside its metrics."""
 
@@ -158,7 +166,7 @@ class PodsMetric:
     If it is read from the servers, `alternatives` are its names in other versions of a server, and the first one on the
     page is used. An `optional` metric that no page has is ignored. With a `quantile` the name is that of a histogram,
     whose series are summed by bucket. A `waiting` metric counts the requests waiting in a server, and `slots` is where
-    that server reports its number of slots. `first_byte` is as in an `ExternalMetric`.
+    that server reports its number of slots. `first_byte` is set if it is known to be a time to the first token or byte.
     """
 
     metric: SeriesSelector
@@ -169,29 +177,29 @@ class PodsMetric:
     quantile: Quantile | None = None
     waiting: bool = False
     slots: SlotsPage | None = None
-    first_byte: Fraction | None = None
+    first_byte: FirstByte | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectMetric:
-    """A custom metric of one other object. `first_byte` is as in an `ExternalMetric`."""
+    """A custom metric of one other object. `first_byte` is as in a `PodsMetric`."""
 
     metric: SeriesSelector
     described_object: ObjectReference
     target: Value | AverageValue
-    first_byte: Fraction | None = None
+    first_byte: FirstByte | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ExternalMetric:
     """A metric without a Kubernetes object: read from Prometheus or the external metrics API.
 
-    If it is known to be a time to the first token or byte, `first_byte` is the seconds of one unit.
+    `first_byte` is as in a `PodsMetric`.
     """
 
     metric: SeriesSelector
     target: Value | AverageValue
-    first_byte: Fraction | None = None
+    first_byte: FirstByte | None = None
 
 
 class GatewayFigure(StrEnum):
