@@ -31,12 +31,26 @@ def fed(*rounds: dict[str, RequestCounters | None]) -> Meter:
 
 def test_gateways_are_added_up_and_what_they_counted_before_is_left_out() -> None:
     meter = fed(
-        {"one": RequestCounters(2, local=100), "two": RequestCounters(1, local=50, overflow=9)},
-        {"one": RequestCounters(3, local=110), "two": RequestCounters(5, local=50, overflow=12, unavailable=1)},
+        {
+            "one": RequestCounters(2, local=100, local_first_bytes=90, local_first_byte_ms=9000),
+            "two": RequestCounters(1, local=50, overflow=9),
+        },
+        {
+            "one": RequestCounters(3, local=110, local_first_bytes=98, local_first_byte_ms=9800),
+            "two": RequestCounters(5, local=50, overflow=12, unavailable=1),
+        },
     )
 
     assert traffic.flow(meter, None, NOW, by_cap=True) == Flow(
-        since=after(-5), until=NOW, in_flight=8, most_in_flight=8, served=10, sent=4, overflowed=3
+        since=after(-5),
+        until=NOW,
+        in_flight=8,
+        most_in_flight=8,
+        served=10,
+        sent=4,
+        overflowed=3,
+        first_bytes=8,
+        first_byte_ms=800,
     )
 
 
