@@ -165,3 +165,4 @@ def test_requests_that_wait_are_limited_before_the_metric_shows_it(first_bytes: 
 
     assert previous is not None
     assert (previous.cap is not None) == is_limited
+    assert ("by the time to first byte that the gateways count" in previous.message) == is_limited

@@ -158,7 +158,8 @@ class _Rule:
     def learned(self, known: Learned, sample: RatioSample) -> Learned:
         """Learn from a sample; the worst metric may also be behind a backlog that it does not show yet."""
         known = first_byte_match.compared(known, sample)
-        sample = first_byte_match.latest(known, sample)
+        latest = first_byte_match.latest(known, sample)
+        known, sample = replace(known, by_gateways=latest != sample), latest
         learned, evidence = adaptive.follow(known, sample, self.now), self._evidence(known, sample)
         if evidence is not None:
             learned = _by_backlog(learned, self.spec.behavior, self.now, slots=self.slots, evidence=evidence)
@@ -197,6 +198,8 @@ def _describe(spec: OffloadSpec, held: Decision) -> str:
     if learned.cap is None:
         return "nothing limits the requests in flight yet"
     source = _metric_of_cap(held)
+    if learned.by_gateways:
+        source += ", by the time to first byte that the gateways count, which is of later requests than the metric"
     if learned.guessed:
         source = ", estimated from a backlog at the gateways"
     if learned.changed_at is None and learned.cap != spec.overflow.max_in_flight_per_replica:

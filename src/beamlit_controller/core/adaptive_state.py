@@ -167,6 +167,8 @@ class Learned:
     """The time to first byte that the gateways count, in seconds, at which a metric of that time is at its target."""
     matched_until: datetime | None = None
     """The end of the last sample that was held against it."""
+    by_gateways: bool = False
+    """The last sample was replaced by what the gateways count."""
     recent: tuple[InFlightSpan, ...] = ()
 
 
@@ -202,6 +204,7 @@ def lasting(learned: Learned) -> Learned:
         by_nothing=Proportion(),
         first_byte_match=Proportion(),
         matched_until=None,
+        by_gateways=False,
         recent=(),
     )
 
